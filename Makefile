@@ -1,0 +1,52 @@
+# make demo, make test: each does all the set-up that it needs, in .venv of this checkout.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+WORKERS ?= auto
+
+.PHONY: help setup demo test lint torture bench wheel clean
+
+help:
+	@echo "make demo     run the main job, for real"
+	@echo "make test     run every test"
+	@echo "make lint     formatter, linters, types, layers"
+	@echo "make bench    print the benchmarks' ratios"
+	@echo "make torture  the longer, deeper run of the tests"
+	@echo "make wheel    build the wheel, install it in an empty environment, run its demo"
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml requirements-dev.txt
+	$(PYTHON) -c 'import sys; sys.exit("sealflow needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[all]' --requirement requirements-dev.txt
+	touch $@
+
+demo: setup
+	$(BIN)/sealflow demo
+
+test: setup
+	$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term --cov-fail-under=95
+
+torture: setup
+	SEALFLOW_TORTURE=1 $(BIN)/python -m pytest -n $(WORKERS) --timeout 1800
+
+lint: setup
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup
+	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+
+wheel: setup
+	rm -rf dist build/wheel-env
+	$(BIN)/python -m build --wheel --outdir dist . >/dev/null
+	$(PYTHON) -m venv build/wheel-env
+	build/wheel-env/bin/python -m pip install --quiet --disable-pip-version-check dist/*.whl
+	cd build && wheel-env/bin/sealflow demo
+	rm -rf build/wheel-env
+
+clean:
+	rm -rf $(VENV) dist build .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis

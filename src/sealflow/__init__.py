@@ -1,0 +1,103 @@
+"""sealflow: encrypted credentials for automated work.
+
+A workflow file says ``{{secrets.github.token}}``; the value exists only inside the process that runs the node,
+from just before it runs until just after. Everything named here is public; nothing else is.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from sealflow.crypto.master_key import MasterKey, Passphrase
+    from sealflow.errors import (
+        DamagedRecordError,
+        FieldNotFoundError,
+        HostNotAllowedError,
+        InvalidMasterKeyError,
+        MasterKeyError,
+        MissingMasterKeyError,
+        NodeConfigError,
+        NodeStateError,
+        PolicyError,
+        ProviderDeniedError,
+        ProviderError,
+        ProviderMalformedError,
+        ProviderUnavailableError,
+        ReferenceSyntaxError,
+        SealflowError,
+        SecretError,
+        SecretExistsError,
+        SecretExpiredError,
+        SecretNotFoundError,
+        SecretValidationError,
+        SettingsError,
+        StoreError,
+        StoreFullError,
+        StoreUnavailableError,
+        TamperedError,
+        VersionConflictError,
+        WorkflowError,
+        WorkflowNotAllowedError,
+        WrongMasterKeyError,
+    )
+    from sealflow.model.references import FoundReference, Reference, find_references
+    from sealflow.model.secret import Secret, SecretInfo, SecretMetadata
+    from sealflow.model.types import SecretFields, register_secret_type
+    from sealflow.providers.base import ExternalSecretProvider
+    from sealflow.resolver.resolver import ExecutionScope, Resolver, SecretResolver
+    from sealflow.service.opening import open_service
+    from sealflow.service.service import SecretService
+    from sealflow.stores.base import SecretRegistry
+    from sealflow.stores.select import StoreFallbackWarning
+    from sealflow.workflow.engine import run_workflow
+    from sealflow.workflow.execution import Execution, NodeRun, NodeState
+    from sealflow.workflow.graph import Link, Workflow
+    from sealflow.workflow.node import BaseNode, NodeConfig, NodeContext, Outputs, Retry, node
+    from sealflow.workflow.registry import register_node
+
+_ERRORS = (
+    "DamagedRecordError FieldNotFoundError HostNotAllowedError InvalidMasterKeyError MasterKeyError "
+    "MissingMasterKeyError NodeConfigError NodeStateError PolicyError ProviderDeniedError ProviderError "
+    "ProviderMalformedError ProviderUnavailableError ReferenceSyntaxError SealflowError SecretError "
+    "SecretExistsError SecretExpiredError SecretNotFoundError SecretValidationError SettingsError StoreError "
+    "StoreFullError StoreUnavailableError TamperedError VersionConflictError WorkflowError "
+    "WorkflowNotAllowedError WrongMasterKeyError"
+)
+_WHERE = {
+    "errors": _ERRORS,
+    "crypto.master_key": "MasterKey Passphrase",
+    "model.references": "FoundReference Reference find_references",
+    "model.secret": "Secret SecretInfo SecretMetadata",
+    "model.types": "SecretFields register_secret_type",
+    "providers.base": "ExternalSecretProvider",
+    "resolver.resolver": "ExecutionScope Resolver SecretResolver",
+    "service.opening": "open_service",
+    "service.service": "SecretService",
+    "stores.base": "SecretRegistry",
+    "stores.select": "StoreFallbackWarning",
+    "workflow.engine": "run_workflow",
+    "workflow.execution": "Execution NodeRun NodeState",
+    "workflow.graph": "Link Workflow",
+    "workflow.node": "BaseNode NodeConfig NodeContext Outputs Retry node",
+    "workflow.registry": "register_node",
+}
+_MODULES = {name: f"sealflow.{module}" for module, names in _WHERE.items() for name in names.split()}
+
+__all__ = ["__version__", *sorted(_MODULES)]  # noqa: PLE0604 - the table above is the list
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that a command pays only for what it needs."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_MODULES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,114 @@
+"""What commands share: reading what the user gives, printing what a script reads."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sealflow.crypto.master_key import MasterKey, find_master_key
+from sealflow.errors import MissingMasterKeyError, SealflowError, WrongMasterKeyError
+from sealflow.settings import Settings
+from sealflow.stores.base import SecretRegistry
+from sealflow.stores.select import open_registry
+
+MAX_INPUT = 8 << 20
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for a script.")
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON value."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print columns as wide as their widest cell."""
+    lines = [list(headings), *(list(row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
+    for line in lines:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def open_listing() -> SecretRegistry:
+    """Open the store for what needs no master key; a key that is configured must still be this store's."""
+    settings = Settings.load()
+    registry = open_registry(settings)
+    try:
+        key = find_master_key(None, settings.path, registry.store_id)
+        known = [kek.kek_id for kek in registry.keyring().keks]
+        if isinstance(key, MasterKey) and key.kek_id not in known:
+            raise WrongMasterKeyError(
+                f"the master key from {key.source} has the id {key.kek_id}, and this store knows {', '.join(known)}",
+                hint="Configure the key that the store was made with; nothing was read or changed",
+            )
+    except MissingMasterKeyError:
+        pass
+    except BaseException:
+        registry.close()
+        raise
+    return registry
+
+
+def read_input(source: str, option: str) -> str:
+    """Return the text of ``-`` (standard input) or ``@FILE``; anything else is refused, unrepeated."""
+    if source == "-":
+        content = sys.stdin.buffer.read(MAX_INPUT + 1)
+    elif source.startswith("@") and len(source) > 1:
+        try:
+            with Path(source[1:]).open("rb") as file:
+                content = file.read(MAX_INPUT + 1)
+        except OSError as error:
+            raise SealflowError(
+                f"{source[1:]} cannot be read ({error.strerror})", hint=f"Correct the file of {option}"
+            ) from None
+    else:
+        raise click.UsageError(
+            f"{option} takes - (standard input) or @FILE: a value on a command line is seen by every user of the machine"
+        )
+    if len(content) > MAX_INPUT:
+        raise SealflowError(f"what {option} was given is larger than 8 MiB", hint="Give less")
+    return decoded(content, option)
+
+
+def decoded(content: bytes, option: str) -> str:
+    """Return UTF-8 text; the error holds nothing of it."""
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        pass
+    raise SealflowError(f"what {option} was given is not UTF-8 text", hint="Give bytes as base64 text")
+
+
+def read_json(text: str, option: str) -> Any:
+    """Parse JSON; the error says where, and holds nothing of the text."""
+    problem = ""
+    try:
+        return json.loads(text, object_pairs_hook=_unique)
+    except json.JSONDecodeError as error:
+        problem = f"is no JSON (line {error.lineno}, column {error.colno})"
+    except (ValueError, RecursionError):
+        problem = "has a key twice, or is nested too deeply"
+    raise SealflowError(f"what {option} was given {problem}", hint='Give an object such as {"token": "..."}')
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands twice")
+    return found
+
+
+def options(*decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Apply several click options that commands have in common, in the order they are written."""
+
+    def decorate(function: Any) -> Any:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return decorate

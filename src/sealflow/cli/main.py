@@ -1,0 +1,121 @@
+"""``sealflow``: finds the command, and turns every error into one line and an exit code.
+
+Exit codes: 0 done; 1 what was asked failed; 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from sealflow import __version__
+from sealflow.errors import SealflowError
+
+_COMMANDS = {
+    "init": "sealflow.cli.store:init",
+    "secret": "sealflow.cli.secret:secret",
+    "check": "sealflow.cli.check:check",
+    "run": "sealflow.cli.run:run",
+    "store": "sealflow.cli.store:store",
+    "key": "sealflow.cli.key:key",
+    "demo": "sealflow.cli.demo:demo",
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a command when it is called for, so that `secret list` does not pay for the HTTP node."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002
+        if name not in _COMMANDS:
+            return None
+        module, _, attribute = _COMMANDS[name].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="sealflow")
+def app() -> None:
+    r"""Keep credentials encrypted, and hand them to workflow nodes at the moment they run.
+
+    \b
+    Begin with:   sealflow demo     see it work
+                  sealflow init     make a store here
+    Exit codes:   0 done, 1 what was asked failed, 2 wrong usage
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of the console script."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code."""
+    _no_core_dumps()
+    warnings.showwarning = _show_warning
+    try:
+        code: Any = app.main(
+            args=None if arguments is None else list(arguments), prog_name="sealflow", standalone_mode=False
+        )
+        return code if isinstance(code, int) else 0
+    except click.UsageError as error:
+        return _usage(error)
+    except click.ClickException as error:
+        return _say(error.format_message(), 1)
+    except (click.Abort, KeyboardInterrupt):
+        return _say("stopped; nothing more was done", 1)
+    except SealflowError as error:
+        return _say(str(error), 1)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what read our output has gone
+        return 1
+    except OSError as error:
+        return _say(
+            f"{error.filename or 'a file'} cannot be used ({error.strerror or type(error).__name__})", 1
+        )
+    except Exception as error:  # noqa: BLE001 - a mistake of ours; its text may hold anything, so it is not shown
+        return _say(
+            f"a mistake in sealflow itself ({type(error).__name__} in {_where(error)}). Please report it", 1
+        )
+
+
+def _usage(error: click.UsageError) -> int:
+    """Say what is wrong; what click quotes may be a value that somebody typed as an argument."""
+    message = error.format_message()
+    if "unexpected extra argument" in message:
+        message = "there are more arguments than the command takes. Values never stand on a command line: see --help"
+    context = error.ctx.command_path if error.ctx is not None else "sealflow"
+    return _say(f"{message.rstrip('.')}. Try `{context} --help`", 2)
+
+
+def _say(message: str, code: int) -> int:
+    click.echo(f"sealflow: {' '.join(message.split())}", err=True)
+    return code
+
+
+def _where(error: Exception) -> str:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}" if trace else "?"  # noqa: PTH119
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    click.echo(f"sealflow: warning: {message}", err=True)
+
+
+def _no_core_dumps() -> None:
+    """A crash must not write our memory to a file."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))

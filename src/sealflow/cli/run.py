@@ -1,0 +1,147 @@
+"""``sealflow run``: runs a workflow file."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sealflow.cli.common import json_option, read_input, read_json
+
+if TYPE_CHECKING:
+    from sealflow.workflow.engine import OnChange
+    from sealflow.workflow.execution import Execution, NodeRun
+    from sealflow.workflow.graph import Workflow
+
+_SIGNS = {"completed": "ok", "failed": "FAILED", "skipped": "skipped"}
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--input", "input_", metavar="JSON|@FILE|-", help="Data for the nodes that no link leads to.")
+@click.option(
+    "--max-concurrency", type=click.IntRange(min=1), default=10, show_default=True, help="Nodes at a time."
+)
+@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds for the whole run.")
+@click.option(
+    "--strict", is_flag=True, help="Exit with 1 also when a node sent to an error port that no link takes up."
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="error",
+    help="Logs to standard error.",
+)
+@json_option
+def run(
+    file: Path,
+    input_: str | None,
+    max_concurrency: int,
+    timeout: float | None,
+    strict: bool,
+    log_level: str,
+    as_json: bool,
+) -> None:
+    """Run the workflow in FILE. Exit code 0 only when it completed and no node failed.
+
+    What it prints holds no secret's value: they are masked as ***.
+    """
+    from sealflow.workflow.engine import unhandled_errors
+    from sealflow.workflow.graph import Workflow
+
+    logging.basicConfig(
+        level=log_level.upper(), stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
+    )
+    # Functions that stand beside the workflow file are found, as Python finds modules beside a script.
+    sys.path[:0] = [str(file.absolute().parent), os.getcwd()]  # noqa: PTH109
+    workflow = Workflow.load(file)
+    inputs = _input(input_)
+    execution = _execute(workflow, inputs, max_concurrency, timeout, quiet=as_json)
+    unhandled = list(unhandled_errors(workflow, execution))
+    if as_json:
+        click.echo(execution.to_json())
+    else:
+        _print_summary(execution, unhandled)
+    if execution.status != "completed" or (strict and unhandled):
+        click.get_current_context().exit(1)
+
+
+def _input(text: str | None) -> Any:
+    if text is None:
+        return None
+    return read_json(read_input(text, "--input") if text == "-" or text.startswith("@") else text, "--input")
+
+
+def _execute(
+    workflow: Workflow, inputs: Any, max_concurrency: int, timeout: float | None, *, quiet: bool
+) -> Execution:
+    from sealflow.workflow.engine import run_workflow
+
+    async def execute() -> Execution:
+        cancel = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with contextlib.suppress(ValueError, NotImplementedError):  # not in the main thread
+                loop.add_signal_handler(number, cancel.set)
+        with _progress(workflow, quiet=quiet) as on_change:
+            return await run_workflow(
+                workflow,
+                inputs,
+                max_concurrency=max_concurrency,
+                timeout=timeout,
+                cancel=cancel,
+                on_change=on_change,
+            )
+
+    return asyncio.run(execute())
+
+
+@contextlib.contextmanager
+def _progress(workflow: Workflow, *, quiet: bool) -> Iterator[OnChange | None]:
+    """Show what runs, on a terminal; nodes' names and states only."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=len(workflow.nodes))
+
+        def on_change(execution: Execution, _: NodeRun) -> None:
+            running = [item.name for item in execution.nodes.values() if item.state == "running"]
+            ended = sum(item.finished_at is not None for item in execution.nodes.values())
+            progress.update(task, completed=ended, description=", ".join(running[:4]))
+
+        yield on_change
+
+
+def _print_summary(execution: Execution, unhandled: list[str]) -> None:
+    width = max((len(name) for name in execution.nodes), default=0)
+    for name, item in execution.nodes.items():
+        click.echo(f"{name.ljust(width)}  {_SIGNS.get(item.state, item.state)}{_detail(item)}")
+    for name in unhandled:
+        problem = execution.nodes[name].outputs["error"]
+        said = f"{problem.get('type')}: {problem.get('message')}" if isinstance(problem, dict) else ""
+        click.echo(f"{name}: gave this to its error port, and no link takes it up: {said}", err=True)
+    click.echo(f"{execution.workflow}: {execution.status}")
+
+
+def _detail(item: NodeRun) -> str:
+    if item.error is not None:
+        return f"  {item.error['type']}: {item.error['message']}"
+    if item.reason is not None:
+        return f"  {item.reason}"
+    output = item.outputs.get("output")
+    status = output.get("status_code") if isinstance(output, dict) else None
+    tries = f"  after {item.attempts} attempts" if item.attempts > 1 else ""
+    return (f"  {status}" if status is not None else "") + tries

@@ -1,0 +1,291 @@
+"""``sealflow secret``: create, get, list, update, delete. Values never come from an argument."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sealflow.cli.common import (
+    json_option,
+    open_listing,
+    options,
+    print_json,
+    print_table,
+    read_input,
+    read_json,
+)
+from sealflow.errors import SecretValidationError
+
+if TYPE_CHECKING:
+    from sealflow.model.secret import SecretInfo
+
+_CLEARABLE = ("description", "tags", "expires-at", "allowed-hosts", "allowed-workflows")
+
+_data_options = options(
+    click.option(
+        "--field",
+        "fields",
+        multiple=True,
+        metavar="NAME[=@FILE]",
+        help="A field: NAME alone asks for its value without echo, NAME=@FILE reads it from a file. Repeatable.",
+    ),
+    click.option(
+        "--from-json", metavar="-|@FILE", help="All fields as a JSON object, from standard input or a file."
+    ),
+)
+_metadata_options = options(
+    click.option("--description", help="What the secret is for."),
+    click.option("--tag", "tags", multiple=True, help="A tag. Repeatable."),
+    click.option(
+        "--expires-at", metavar="TIME", help="When it stops being handed out: 2027-01-31T00:00:00Z."
+    ),
+    click.option(
+        "--allowed-host",
+        "allowed_hosts",
+        multiple=True,
+        help="A host it may be sent to, or *.example.com. Repeatable.",
+    ),
+    click.option(
+        "--allowed-workflow",
+        "allowed_workflows",
+        multiple=True,
+        help="A workflow's name or pattern. Repeatable.",
+    ),
+)
+
+
+@click.group()
+def secret() -> None:
+    """Create, look at, change and delete secrets."""
+
+
+@secret.command()
+@click.argument("name")
+@click.option(
+    "--type", "type_name", required=True, help="api_key, basic_auth, bearer_token, oauth or custom."
+)
+@_data_options
+@_metadata_options
+@json_option
+def create(
+    name: str, type_name: str, fields: tuple[str, ...], from_json: str | None, as_json: bool, **metadata: Any
+) -> None:
+    """Create the secret NAME.
+
+    Its values come from a prompt without echo, from files (--field NAME=@FILE), or as JSON on standard input.
+    """
+    from sealflow.model.types import type_model
+    from sealflow.service.opening import open_service
+
+    required = [
+        key
+        for key, field in type_model(type_name).model_fields.items()
+        if field.is_required() and key != "root"
+    ]
+    with open_service() as service:
+        data = _given_data(fields, from_json, required)
+        info = service.create_secret(
+            name,
+            type_name,
+            data or {},
+            description=metadata["description"],
+            tags=metadata["tags"],
+            expires_at=metadata["expires_at"],
+            allowed_hosts=metadata["allowed_hosts"] or None,
+            allowed_workflows=metadata["allowed_workflows"] or None,
+        )
+    _print_done(info, as_json, "created")
+
+
+@secret.command()
+@click.argument("name")
+@click.option("--version", type=click.IntRange(min=1), help="An older version; the last 10 are kept.")
+@click.option("--field", help="One field, by its path (server.port). Needs --reveal.")
+@click.option("--reveal", is_flag=True, help="Print values.")
+@json_option
+def get(name: str, version: int | None, field: str | None, reveal: bool, as_json: bool) -> None:
+    """Show the metadata of NAME and the names of its fields; values only with --reveal."""
+    from sealflow.service.opening import open_service
+
+    if field is not None and not reveal:
+        raise click.UsageError("--field prints a value and needs --reveal")
+    with open_service() as service:
+        found = service.get_secret(name, version)
+    if field is not None:
+        _print_field(name, found.data, field, as_json)
+        return
+    described = {**found.info.to_dict(), "fields": list(found.fields)}
+    if as_json:
+        print_json({**described, "data": found.data} if reveal else described)
+        return
+    for key, value in described.items():
+        click.echo(
+            f"{key}: {', '.join(map(str, value)) if isinstance(value, list) else '-' if value is None else value}"
+        )
+    for key, value in found.data.items() if reveal else ():
+        click.echo(f"data.{key}: {_as_text(value)}")
+
+
+@secret.command("list")
+@click.option("--type", "type_name", help="Only secrets of this type.")
+@click.option(
+    "--tag", "tags", multiple=True, help="Only secrets with this tag; all of them where it is repeated."
+)
+@json_option
+def list_(type_name: str | None, tags: tuple[str, ...], as_json: bool) -> None:
+    """List the secrets: metadata, no values, and no master key needed."""
+    from sealflow.service.service import list_infos
+
+    registry = open_listing()
+    try:
+        found = [info.to_dict() for info in list_infos(registry, type_name, tags)]
+    finally:
+        registry.close()
+    if as_json:
+        print_json(found)
+    elif found:
+        rows = [
+            (
+                item["name"],
+                item["type"],
+                str(item["version"]),
+                ",".join(item["tags"]),
+                item["updated_at"][:19] + "Z",
+                item["description"] or "",
+            )
+            for item in found
+        ]
+        print_table(("NAME", "TYPE", "VERSION", "TAGS", "UPDATED", "DESCRIPTION"), rows)
+    else:
+        click.echo(
+            "There are no secrets here yet." if not (type_name or tags) else "No secret fits.", err=True
+        )
+
+
+@secret.command()
+@click.argument("name")
+@_data_options
+@_metadata_options
+@click.option("--clear", multiple=True, type=click.Choice(_CLEARABLE), help="Take this away. Repeatable.")
+@click.option(
+    "--expected-version", type=click.IntRange(min=0), help="Change it only if it is at this version."
+)
+@json_option
+def update(
+    name: str,
+    fields: tuple[str, ...],
+    from_json: str | None,
+    clear: tuple[str, ...],
+    expected_version: int | None,
+    as_json: bool,
+    **metadata: Any,
+) -> None:
+    """Make a new version of NAME.
+
+    --field changes the fields that it names and keeps the others; --from-json gives all fields anew.
+    """
+    from sealflow.service.opening import open_service
+
+    changes = {key: value for key, value in metadata.items() if value}
+    for item in clear:
+        key = item.replace("-", "_")
+        if key in changes:
+            raise click.UsageError(f"--clear {item} and a new value for it exclude each other")
+        changes[key] = () if key == "tags" else None
+    with open_service() as service:
+        if not fields and from_json is None and not changes:
+            raise click.UsageError("there is nothing to change: give fields or metadata")
+        data = _given_data(fields, from_json, [])
+        if data is not None and from_json is None:
+            current = service.get_secret(name)
+            data = {**current.data, **data}
+            # What was merged was read before the write: somebody else's change in between must not be lost.
+            expected_version = current.version if expected_version is None else expected_version
+        info = service.update_secret(name, data, expected_version=expected_version, **changes)
+    _print_done(info, as_json, "updated")
+
+
+@secret.command()
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+def delete(name: str, yes: bool, as_json: bool) -> None:
+    """Delete NAME; its versions stay in the store until they are destroyed."""
+    from sealflow.service.opening import open_service
+
+    with open_service() as service:
+        service.get_secret(name)
+        if not yes:
+            if not sys.stdin.isatty():
+                raise click.UsageError("delete asks, and there is no terminal to answer: give --yes")
+            click.confirm(f"Delete the secret {name}?", abort=True)
+        service.delete_secret(name)
+    if as_json:
+        print_json({"name": name, "deleted": True})
+    else:
+        click.echo(f"Deleted {name}.")
+
+
+def _given_data(fields: tuple[str, ...], from_json: str | None, required: list[str]) -> dict[str, Any] | None:
+    """Return the fields that the user gives, or None when there are none to give."""
+    if from_json is not None:
+        if fields:
+            raise click.UsageError("--from-json and --field exclude each other")
+        data = read_json(read_input(from_json, "--from-json"), "--from-json")
+        if not isinstance(data, dict):
+            raise SecretValidationError(
+                "what --from-json was given is no JSON object", hint='Give {"field": "value"}'
+            )
+        return data
+    wanted = [*fields, *([] if fields else required)]
+    return {name: value for name, value in map(_field, wanted)} if wanted else None  # noqa: C416 - mypy wants the names
+
+
+def _field(text: str) -> tuple[str, str]:
+    name, equals, source = text.partition("=")
+    if equals and not source.startswith("@"):
+        raise click.UsageError(
+            f"--field {name if name.isidentifier() else 'NAME'}=... would put a value on the command line, where every user of the machine sees it: "
+            "use --field NAME (asks without echo), --field NAME=@FILE, or --from-json -"
+        )
+    if equals:
+        value = read_input(source, f"--field {name}")
+        # An editor ends a file with a line break that is no part of a token; a PEM key keeps its own.
+        bare = value.removesuffix("\n").removesuffix("\r")
+        return name, value if "\n" in bare else bare
+    if not sys.stdin.isatty():
+        raise click.UsageError(
+            f"there is no terminal to ask for {name}: use --field NAME=@FILE, or --from-json -"
+        )
+    return name, click.prompt(name, hide_input=True, confirmation_prompt=False, err=True)
+
+
+def _print_done(info: SecretInfo, as_json: bool, done: str) -> None:
+    if as_json:
+        print_json(info.to_dict())
+    else:
+        click.echo(
+            f"The secret {info.name} was {done}: version {info.version}. Use it as {{{{secrets.{info.name}.FIELD}}}}"
+        )
+
+
+def _print_field(name: str, data: dict[str, Any], field: str, as_json: bool) -> None:
+    from sealflow.model.references import parse
+    from sealflow.resolver.resolver import field_of
+
+    reference = parse("{{secrets." + name + "." + field + "}}").single
+    if reference is None:
+        raise click.UsageError("--field is no field's path: write a.b.c")
+    value = field_of(data, reference)
+    if as_json:
+        print_json(value)
+    else:
+        click.echo(_as_text(value))
+
+
+def _as_text(value: Any) -> str:
+    import json
+
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,102 @@
+"""A secret's policy: where it may go, who may use it, until when. Its hash is bound into the encryption."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from functools import lru_cache
+from typing import NamedTuple
+
+from sealflow.errors import SecretValidationError
+from sealflow.model import times
+from sealflow.model.hosts import HOST_RULE, HostPattern
+from sealflow.model.jsonvalue import canonical
+from sealflow.model.names import shown
+
+
+class Policy(NamedTuple):
+    """None means no restriction; an empty tuple of hosts or workflows allows none.
+
+    ``allowed_workflows`` are names or shell patterns (``nightly-*``), matched with case.
+    """
+
+    allowed_hosts: tuple[str, ...] | None = None
+    allowed_workflows: tuple[str, ...] | None = None
+    expires_at: datetime | None = None
+
+    @classmethod
+    def build(
+        cls,
+        allowed_hosts: Iterable[str] | None,
+        allowed_workflows: Iterable[str] | None,
+        expires_at: datetime | str | None,
+    ) -> Policy:
+        """Check what a user gave; raise SecretValidationError naming the field."""
+        hosts = _texts(allowed_hosts, "allowed_hosts")
+        for host in hosts or ():
+            try:
+                HostPattern.parse(host)
+            except ValueError as error:
+                raise SecretValidationError(
+                    f"allowed_hosts: {shown(host)} cannot be used: {error}",
+                    hint=HOST_RULE,
+                    field="allowed_hosts",
+                ) from None
+        return cls(
+            hosts,
+            _texts(allowed_workflows, "allowed_workflows"),
+            None if expires_at is None else times.read_time(expires_at, "expires_at"),
+        )
+
+    def to_text(self) -> str:
+        """Return the canonical text: what stores keep and the encryption binds, to the byte."""
+        return canonical(
+            {
+                "allowed_hosts": None if self.allowed_hosts is None else list(self.allowed_hosts),
+                "allowed_workflows": None if self.allowed_workflows is None else list(self.allowed_workflows),
+                "expires_at": None if self.expires_at is None else times.to_text(self.expires_at),
+            }
+        )
+
+    @staticmethod
+    @lru_cache(maxsize=256)
+    def from_text(text: str) -> Policy:
+        """Read canonical text; raise ValueError for anything else. Cached: most secrets share one policy."""
+        found = json.loads(text)
+        if not isinstance(found, dict) or set(found) != {"allowed_hosts", "allowed_workflows", "expires_at"}:
+            raise ValueError("no policy")
+        hosts, workflows, expires = found["allowed_hosts"], found["allowed_workflows"], found["expires_at"]
+        return Policy(
+            None if hosts is None else tuple(hosts),
+            None if workflows is None else tuple(workflows),
+            None if expires is None else times.from_text(expires),
+        )
+
+    def allows_host(self, host: str, port: int) -> bool:
+        """Whether the secret may be sent to this normalised host."""
+        if self.allowed_hosts is None:
+            return True
+        return any(HostPattern.parse(pattern).matches(host, port) for pattern in self.allowed_hosts)
+
+    def allows_workflow(self, name: str | None) -> bool:
+        """Whether a workflow of this name (None: code without a workflow) may use the secret."""
+        if self.allowed_workflows is None:
+            return True
+        return name is not None and any(fnmatch.fnmatchcase(name, item) for item in self.allowed_workflows)
+
+    def expired(self, moment: datetime) -> bool:
+        """Whether ``expires_at`` has passed at ``moment``."""
+        return self.expires_at is not None and self.expires_at <= moment
+
+
+def _texts(value: Iterable[str] | None, field: str) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    items = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str | bytes) else None
+    if items is None or not all(isinstance(item, str) and item and item.isprintable() for item in items):
+        raise SecretValidationError(
+            f"{field} is not a list of texts", hint="Give a list of names", field=field
+        )
+    return tuple(dict.fromkeys(items))

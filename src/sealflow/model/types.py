@@ -1,0 +1,222 @@
+"""Secret types: which fields a secret of a type has. One pydantic model a type.
+
+pydantic is imported here and nowhere below the workflow layer, and this module only when something is
+created or updated: reading and listing do without it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    RootModel,
+    StringConstraints,
+    ValidationError,
+)
+
+from sealflow.errors import SecretValidationError
+from sealflow.model import times
+from sealflow.model.jsonvalue import canonical
+from sealflow.model.names import NAME_RULE, canonical_type, closest, is_name, shown
+
+MAX_DATA_BYTES = 1 << 20  # a mebibyte of canonical JSON, as much as Vault takes by default
+_MAX_DEPTH = 32
+
+
+def _encodable(text: str) -> str:
+    if any("\ud800" <= char <= "\udfff" for char in text):
+        raise ValueError("it is not valid Unicode")
+    return text
+
+
+def _time_text(value: object) -> object:
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return times.to_text(value)
+    if isinstance(value, str):
+        times.from_text(value)  # kept as it was written
+    return value
+
+
+Text = Annotated[str, StringConstraints(min_length=1), AfterValidator(_encodable)]
+TimeText = Annotated[str, BeforeValidator(_time_text)]
+
+
+class SecretFields(BaseModel):
+    """Base of a secret type's model: strict types, no unknown fields, no input in error texts."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class ApiKey(SecretFields):
+    value: Text
+
+
+class BasicAuth(SecretFields):
+    username: Text
+    password: Text
+
+
+class BearerToken(SecretFields):
+    token: Text
+    expires_at: TimeText | None = None
+
+
+class OAuth(SecretFields):
+    client_id: Text
+    client_secret: Text
+    access_token: Text | None = None
+    refresh_token: Text | None = None
+    token_url: Text | None = None
+    scopes: list[Text] | Text | None = None
+    expires_at: TimeText | None = None
+
+
+class Custom(RootModel[dict[str, Any]]):
+    """One or more fields of the author's choosing; what they may hold is checked for every type alike."""
+
+    model_config = ConfigDict(strict=True, hide_input_in_errors=True)
+
+
+_types: dict[str, type[BaseModel]] = {
+    "api_key": ApiKey,
+    "basic_auth": BasicAuth,
+    "bearer_token": BearerToken,
+    "oauth": OAuth,
+    "custom": Custom,
+}
+_entry_points_loaded = False
+
+
+def register_secret_type(name: str, model: type[BaseModel]) -> None:
+    """Make ``name`` a secret type with the fields of ``model`` (subclass SecretFields for the usual strictness).
+
+    Packages do the same with an entry point in the group ``sealflow.secret_types`` whose value is the model.
+    Raises SecretValidationError when the name is taken by another model or breaks the name grammar.
+    """
+    name = canonical_type(name)
+    if _types.get(name, model) is not model:
+        raise SecretValidationError(
+            f"the secret type {name!r} exists", hint="Choose another name", field="type"
+        )
+    _types[name] = model
+
+
+def secret_type_names() -> tuple[str, ...]:
+    """Return the names of all types that can be created, those of installed packages included."""
+    _load_entry_points()
+    return tuple(sorted(_types))
+
+
+def type_model(name: str) -> type[BaseModel]:
+    """Return a type's model, or raise SecretValidationError with the closest names."""
+    name = canonical_type(name)
+    if name not in _types:
+        _load_entry_points()
+    if name not in _types:
+        raise SecretValidationError(
+            f"there is no secret type {shown(name)}", hint=closest(name, _types, what="types"), field="type"
+        )
+    return _types[name]
+
+
+def _load_entry_points() -> None:
+    global _entry_points_loaded  # noqa: PLW0603 - read once a process
+    if _entry_points_loaded:
+        return
+    from importlib.metadata import entry_points
+
+    for entry in entry_points(group="sealflow.secret_types"):
+        register_secret_type(entry.name, entry.load())
+    _entry_points_loaded = True
+
+
+def validated(type_name: str, data: object) -> dict[str, Any]:
+    """Return the fields as they will be stored (optional fields that are None left out).
+
+    Raises SecretValidationError naming the first field that is missing, empty, unknown or of a wrong type;
+    the message never holds what the field was given.
+    """
+    model = type_model(type_name)
+    if not isinstance(data, Mapping):
+        raise SecretValidationError(
+            "a secret's data is a mapping of fields", hint="Give {field: value}", field="data"
+        )
+    problem = None
+    try:
+        dumped = model.model_validate(dict(data)).model_dump()
+    except ValidationError as error:
+        # Only what holds no input is taken over, and nothing is raised in here: __context__ would keep it.
+        first = error.errors(include_input=False, include_context=False, include_url=False)[0]
+        problem = (str(first["loc"][0]) if first["loc"] else "data", first["type"])
+    if problem is not None:
+        raise _field_error(type_name, model, *problem)
+    fields = {key: value for key, value in dumped.items() if value is not None or model is Custom}
+    if not fields:
+        raise SecretValidationError(
+            f"a {type_name} secret needs at least one field", hint="Give a field", field="data"
+        )
+    for key, value in fields.items():
+        if not is_name(key):
+            raise SecretValidationError(f"{shown(key)} is no field name", hint=NAME_RULE, field=shown(key))
+        _check_json(key, value, 1)
+    if len(canonical(fields).encode()) > MAX_DATA_BYTES:
+        raise SecretValidationError(
+            "the data is larger than 1 MiB", hint="Keep large things elsewhere, their key here"
+        )
+    return fields
+
+
+_REASONS = {
+    "missing": "is missing",
+    "string_too_short": "is empty",
+    "extra_forbidden": "is not a field of this type",
+    "string_type": "must be text",
+}
+
+
+def _field_error(type_name: str, model: type[BaseModel], field: str, reason: str) -> SecretValidationError:
+    known = list(model.model_fields) if model is not Custom else []
+    required = [name for name, info in model.model_fields.items() if info.is_required()] if known else []
+    said = _REASONS.get(reason, "is of a wrong type or form")
+    hint = (
+        f"Fields of {type_name}: {', '.join(known)}; required: {', '.join(required)}"
+        if known
+        else "Correct it"
+    )
+    field = field if is_name(field) else shown(field)
+    return SecretValidationError(f"the field {field} of a {type_name} secret {said}", hint=hint, field=field)
+
+
+def _check_json(field: str, value: Any, depth: int) -> None:
+    """Raise SecretValidationError for what JSON cannot hold, or cannot hold exactly."""
+    if depth > _MAX_DEPTH:
+        raise SecretValidationError(
+            f"the field {field} is nested too deeply", hint=f"At most {_MAX_DEPTH} levels", field=field
+        )
+    if isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
+        return
+    if isinstance(value, str):
+        if any("\ud800" <= char <= "\udfff" for char in value):
+            raise SecretValidationError(
+                f"the field {field} is not valid Unicode", hint="Give it as text", field=field
+            )
+    elif isinstance(value, list):
+        for item in value:
+            _check_json(field, item, depth + 1)
+    elif isinstance(value, dict) and all(isinstance(key, str) and key for key in value):
+        for key, item in value.items():
+            _check_json(field, key, depth + 1)
+            _check_json(field, item, depth + 1)
+    else:
+        raise SecretValidationError(
+            f"the field {field} holds something that is no text, number, boolean, list or mapping with text keys",
+            hint="Leave out what is empty; give bytes as base64 text",
+            field=field,
+        )

@@ -1,0 +1,1 @@
+"""Where values come from: external systems behind ExternalSecretProvider, and the local store."""

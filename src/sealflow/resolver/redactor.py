@@ -1,0 +1,93 @@
+"""The redactor: cleans text of every value that one execution revealed, in all its usual encodings."""
+
+from __future__ import annotations
+
+import base64
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from sealflow.resolver.encodings import forms, texts
+
+MASK = "***"
+
+
+class Redactor:
+    """Knows values and masks them in what leaves the process. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._values: list[Any] = []
+        self._texts: set[str] = set()
+        self._automaton: Any = None
+
+    def __repr__(self) -> str:
+        return "Redactor(***)"
+
+    def add(self, value: Any) -> None:
+        """Learn every text and number in ``value``; what that means is worked out when something is cleaned."""
+        self._values.append(value)
+
+    def clean(self, text: str) -> str:
+        """Return ``text`` with every known value, overlapping ones merged, replaced by ``***``."""
+        spans = self._spans(text)
+        if not spans:
+            return text
+        pieces, position = [], 0
+        for start, end in spans:
+            pieces += [text[position:start], MASK]
+            position = end
+        return "".join(pieces) + text[position:]
+
+    def holds(self, text: str) -> bool:
+        """Whether a known value stands in ``text``."""
+        return bool(self._spans(text))
+
+    def clean_value(self, value: Any) -> Any:
+        """Return a copy of JSON-like data with all texts, keys and numbers cleaned; bytes become ``{"base64": text}``.
+
+        What is no JSON-like data becomes its cleaned ``repr``, so that nothing is printed unseen.
+        """
+        if isinstance(value, str):
+            return self.clean(value)
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, int | float):
+            return MASK if self.clean(repr(value)) == MASK else value
+        if isinstance(value, Mapping):
+            return {self.clean(str(key)): self.clean_value(item) for key, item in value.items()}
+        if isinstance(value, list | tuple | set | frozenset):
+            return [self.clean_value(item) for item in value]
+        if isinstance(value, bytes | bytearray):
+            cleaned = self.clean(bytes(value).decode("utf-8", "surrogateescape")).encode(
+                "utf-8", "surrogateescape"
+            )
+            return {"base64": base64.b64encode(cleaned).decode()}
+        return self.clean(repr(value))
+
+    def _spans(self, text: str) -> list[tuple[int, int]]:
+        """Return the merged spans of all matches."""
+        automaton = self._build() if self._values else self._automaton
+        if automaton is None:
+            return []
+        merged: list[tuple[int, int]] = []
+        for _, start, end in sorted(
+            automaton.find_matches_as_indexes(text, overlapping=True), key=lambda match: match[1]
+        ):
+            if merged and start <= merged[-1][1]:
+                merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+            else:
+                merged.append((start, end))
+        return merged
+
+    def _build(self) -> Any:
+        from ahocorasick_rs import AhoCorasick
+
+        with self._lock:
+            values, self._values = self._values, []
+            new = {text for value in values for text in texts(value)} - self._texts
+            if new:
+                self._texts |= new
+                patterns = set().union(*(forms(text) for text in self._texts))
+                self._automaton = AhoCorasick(sorted(patterns)) if patterns else None
+            return self._automaton

@@ -1,0 +1,1 @@
+"""SecretService: create, get, update, delete, list, the same on every store."""

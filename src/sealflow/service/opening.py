@@ -1,0 +1,41 @@
+"""Opening a store with its master key, and making it when there is none."""
+
+from __future__ import annotations
+
+import os
+
+from sealflow.crypto.keyring import new_document
+from sealflow.crypto.master_key import KeySource, MasterKey, Passphrase, find_master_key
+from sealflow.model.keys import KeyringDocument
+from sealflow.service.service import SecretService
+from sealflow.settings import Settings
+from sealflow.stores.select import open_registry
+
+
+def open_service(
+    path: str | os.PathLike[str] | None = None,
+    backend: str | None = None,
+    master_key: str | MasterKey | Passphrase | None = None,
+) -> SecretService:
+    """Open the store in ``path``; make it when nothing is there. Use it as a context manager.
+
+    A missing argument is read from ``WORKFLOW_SECRETS_STORAGE_PATH``, ``WORKFLOW_SECRETS_STORAGE_BACKEND``,
+    ``WORKFLOW_SECRETS_MASTER_KEY`` or ``WORKFLOW_SECRETS_MASTER_KEY_FILE``; the path defaults to
+    ``.workflow/secrets`` under the current directory, the backend to SQLite. ``master_key`` is ``sfk1_...`` or
+    64 hex digits. Raises MissingMasterKeyError (nothing is made then), WrongMasterKeyError,
+    InvalidMasterKeyError, StoreError, SettingsError.
+    """
+    settings = Settings.load(path, backend)
+    found: list[KeySource] = []
+
+    def new_keyring(store_id: str) -> KeyringDocument:
+        found.append(find_master_key(master_key, settings.path, None))
+        return new_document(store_id, found[0])
+
+    registry = open_registry(settings, new_keyring)
+    try:
+        source = found[0] if found else find_master_key(master_key, settings.path, registry.store_id)
+        return SecretService(registry, source)
+    except BaseException:
+        registry.close()
+        raise

@@ -1,0 +1,40 @@
+"""Where the store is and which backend it has, from arguments and ``WORKFLOW_SECRETS_*`` variables.
+
+A dataclass and ``os.environ``, not pydantic-settings: four variables do not earn the 120 ms that its import
+adds to every command (docs/decisions/0002-import-budget.md).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from sealflow.errors import SettingsError
+
+STORAGE_PATH = "WORKFLOW_SECRETS_STORAGE_PATH"
+STORAGE_BACKEND = "WORKFLOW_SECRETS_STORAGE_BACKEND"
+MASTER_KEY = "WORKFLOW_SECRETS_MASTER_KEY"
+MASTER_KEY_FILE = "WORKFLOW_SECRETS_MASTER_KEY_FILE"
+PASSPHRASE = "WORKFLOW_SECRETS_PASSPHRASE"  # noqa: S105 - the variable's name
+PASSPHRASE_FILE = "WORKFLOW_SECRETS_PASSPHRASE_FILE"  # noqa: S105 - the variable's name
+
+DEFAULT_PATH = Path(".workflow") / "secrets"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """``path``: absolute storage directory. ``backend``: a backend's name, or None for the default."""
+
+    path: Path
+    backend: str | None
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str] | None = None, backend: str | None = None) -> Settings:
+        """Take what is given; where it is missing, the variable; where that is empty, the default."""
+        chosen = path or os.environ.get(STORAGE_PATH) or DEFAULT_PATH
+        text = os.fspath(chosen)
+        if "\0" in text:
+            raise SettingsError("the storage path holds a NUL character", hint=f"Correct {STORAGE_PATH}")
+        backend = backend or os.environ.get(STORAGE_BACKEND) or None
+        return cls(Path(text).expanduser().absolute(), backend.strip().lower() if backend else None)

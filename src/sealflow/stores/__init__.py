@@ -1,0 +1,1 @@
+"""Where encrypted secrets are kept: SQLite (default) and files, behind SecretRegistry."""

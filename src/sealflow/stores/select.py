@@ -1,0 +1,146 @@
+"""Which store is in a directory, and making the first one: never a second beside it."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import secrets
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+from sealflow.errors import DamagedRecordError, SettingsError, StoreError, StoreUnavailableError
+from sealflow.model.keys import KeyringDocument
+from sealflow.model.names import closest, shown
+from sealflow.settings import STORAGE_BACKEND, Settings
+from sealflow.stores import private
+from sealflow.stores.base import SecretRegistry
+
+MARKER = "store.json"
+DEFAULT_BACKEND = "sqlite"
+_BUILT_IN = {"sqlite": "sealflow.stores.sqlite:SqliteStore", "file": "sealflow.stores.file:FileStore"}
+_FILES = {"sqlite": "secrets.db", "file": "keyring.json"}
+
+NewKeyring = Callable[[str], KeyringDocument]
+"""Called with a new store's id, before anything is written; may raise MissingMasterKeyError."""
+
+
+class StoreFallbackWarning(UserWarning):
+    """SQLite could not be initialised, and the file store was made in its place."""
+
+
+def backend_class(name: str) -> type[SecretRegistry]:
+    """Return a backend's class by its name; SettingsError for an unknown one, StoreUnavailableError for one
+    whose library is not installed.
+    """
+    module, _, attribute = _target(name).partition(":")
+    try:
+        found: type[SecretRegistry] = getattr(importlib.import_module(module), attribute)
+    except ImportError as error:
+        raise StoreUnavailableError(
+            f"the {name} store cannot be used here ({error})", hint="Install what it needs"
+        ) from None
+    return found
+
+
+def _target(name: str) -> str:
+    """Return ``module:class`` of a backend."""
+    if name in _BUILT_IN:
+        return _BUILT_IN[name]
+    from importlib.metadata import entry_points
+
+    entry = next(iter(entry_points(group="sealflow.stores", name=name)), None)
+    if entry is None:
+        raise SettingsError(
+            f"there is no storage backend {shown(name)}",
+            hint=f"{closest(name, _BUILT_IN, what='backends')}. See {STORAGE_BACKEND}",
+        )
+    return entry.value
+
+
+def open_registry(settings: Settings, new_keyring: NewKeyring | None = None) -> SecretRegistry:
+    """Open the store in ``settings.path``, or make it when nothing is there and ``new_keyring`` is given.
+
+    Raises StoreUnavailableError when there is none and none may be made, SettingsError when another backend is
+    asked for than the one that is there, and DamagedRecordError for a marker or store that cannot be understood.
+    """
+    if settings.backend is not None:
+        _target(settings.backend)
+    backend = _existing(settings)
+    if backend is None and new_keyring is not None:
+        private.make_directory(settings.path)
+        private.secure_directory(settings.path, ours=False)
+        with private.StoreLock(settings.path / "store.lock").held():
+            backend = _existing(settings)
+            if backend is None:
+                return _create(settings, new_keyring)
+    if backend is None:
+        raise StoreUnavailableError(
+            f"there is no store in {settings.path}", hint="Run `sealflow init`, or check the path"
+        )
+    private.secure_directory(settings.path, ours=True)
+    registry = backend_class(backend).open(settings.path)
+    if not os.path.lexists(settings.path / MARKER) and os.access(settings.path, os.W_OK):
+        _mark(settings.path, registry)  # a crash came between the store and its marker
+    return registry
+
+
+def _existing(settings: Settings) -> str | None:
+    """Return the backend of the store that is there, by its marker or, where a crash left none, by its files."""
+    path = settings.path
+    try:
+        if path.exists() and not path.is_dir():
+            raise StoreUnavailableError(f"{path} is no directory", hint="Name a directory for the store")
+        found = _marked(path)
+        if found is None:
+            found = next((name for name, file in _FILES.items() if os.path.lexists(path / file)), None)
+    except PermissionError as error:
+        private.raise_for(error, path, "read")
+    if found is not None and settings.backend not in (None, found):
+        raise SettingsError(
+            f"{path} holds a {found} store, and {settings.backend} was asked for",
+            hint=f"Unset {STORAGE_BACKEND} or choose another directory; a second store is never made beside the first",
+        )
+    return found
+
+
+def _marked(path: Path) -> str | None:
+    try:
+        content = private.read_file(path / MARKER, 4096)
+    except FileNotFoundError:
+        return None
+    try:
+        backend = json.loads(content)["backend"]
+    except (ValueError, KeyError, TypeError):
+        backend = None
+    if not isinstance(backend, str):
+        raise DamagedRecordError(
+            f"{path / MARKER} is damaged",
+            hint="Remove it if the store's own files are whole: it is made again",
+        )
+    return backend
+
+
+def _create(settings: Settings, new_keyring: NewKeyring) -> SecretRegistry:
+    store_id = secrets.token_hex(8)
+    keyring = new_keyring(store_id)
+    name = settings.backend or DEFAULT_BACKEND
+    try:
+        registry = backend_class(name).create(settings.path, store_id, keyring)
+    except StoreError as error:
+        if settings.backend is not None:
+            raise  # asked for by name: another one would be a surprise
+        warnings.warn(
+            f"SQLite cannot be used in {settings.path} ({error}); secrets are kept in the file store there instead",
+            StoreFallbackWarning,
+            stacklevel=4,
+        )
+        registry = backend_class("file").create(settings.path, store_id, keyring)
+    _mark(settings.path, registry)
+    return registry
+
+
+def _mark(path: Path, registry: SecretRegistry) -> None:
+    marker = {"format": 1, "store_id": registry.store_id, "backend": registry.backend}
+    private.write_atomically(path / MARKER, json.dumps(marker).encode())

@@ -1,0 +1,198 @@
+"""Checking workflow files without running them, without decrypting anything, and so without the master key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sealflow.errors import ReferenceSyntaxError, SealflowError, WorkflowError
+from sealflow.model import times
+from sealflow.model.names import closest
+from sealflow.model.references import Place, Reference, parse, references_in, spelled_path
+from sealflow.model.secret import SecretInfo
+from sealflow.workflow import document
+from sealflow.workflow.graph import Link, Workflow
+from sealflow.workflow.nodes.http_auth import spelled_out
+from sealflow.workflow.positions import Positions, place_of
+
+
+class Finding(NamedTuple):
+    """One problem; ``line`` and ``column`` count from 1, ``reference`` is None where it is about something else."""
+
+    file: str
+    line: int
+    column: int
+    path: str
+    reference: str | None
+    problem: str
+    hint: str | None
+
+
+class Known(NamedTuple):
+    """What references are checked against: the store's secrets by name, or why there are none to look at."""
+
+    secrets: Mapping[str, SecretInfo]
+    missing: SealflowError | None = None
+
+
+class Checked(NamedTuple):
+    findings: list[Finding]
+    references: int
+
+
+def check_file(path: Path, known: Known) -> Checked:
+    """Return every problem of one workflow file, in the order of its lines."""
+    try:
+        text = document.read_text(path)
+        data = document.parse_text(text, document.is_json(path))
+    except WorkflowError as error:
+        line, column = (error.line, error.column) if isinstance(error, document.SyntaxPlace) else (1, 1)
+        return Checked([Finding(str(path), line, column, "", None, error.message, error.hint)], 0)
+    checker = _Checker(path, Positions(text), known)
+    checker.structure(data)
+    checker.references(data)
+    return Checked(sorted(set(checker.findings), key=lambda item: item[1:3]), checker.count)
+
+
+class _Checker:
+    def __init__(self, path: Path, positions: Positions, known: Known) -> None:
+        self.findings: list[Finding] = []
+        self.count = 0
+        self._path = path
+        self._positions = positions
+        self._known = known
+        self._workflow: str | None = None
+
+    def structure(self, data: Any) -> None:
+        """Check format, node types, configs and links."""
+        try:
+            parsed = document.parsed(data)
+        except WorkflowError as error:
+            self._add(place_of(error.path or ""), error)
+            return
+        self._workflow = parsed.name
+        nodes, problems = document.built_nodes(parsed)
+        for problem in problems:
+            if not isinstance(problem.error, ReferenceSyntaxError):  # those are found one by one below
+                self._add(place_of(problem.path), problem.error)
+        if problems:
+            return
+        try:
+            Workflow(parsed.name, nodes.values())
+        except WorkflowError as error:
+            self._add(("", "name"), error)
+            return
+        workflow = Workflow(parsed.name, nodes.values())
+        for index, text in enumerate(parsed.links):
+            try:
+                link = Link.parse(text)
+                workflow.link(f"{link.source}.{link.output}", f"{link.target}.{link.input}")
+            except WorkflowError as error:
+                self._add((("", "links"), index), error)
+
+    def references(self, data: Any) -> None:
+        """Check every reference of every node's config."""
+        nodes = data.get("nodes") if isinstance(data, Mapping) else None
+        for name, node in nodes.items() if isinstance(nodes, Mapping) else ():
+            if not isinstance(node, Mapping) or not isinstance(node.get("config"), Mapping):
+                continue
+            place: Place = ((("", "nodes"), name), "config")
+            for at, value in _texts(node["config"], place):
+                self._text(at, value)
+            self._auth_secret(node["config"], place)
+
+    def _text(self, place: Place, text: str) -> None:
+        try:
+            spans = parse(text).spans
+        except ReferenceSyntaxError as error:
+            self._add(place, error, offset=error.column - 1, value=text)
+            return
+        for span in spans:
+            self._reference(span.reference, place, text[span.start : span.end], span.start, text)
+
+    def _auth_secret(self, config: Mapping[str, Any], place: Place) -> None:
+        """``auth: {secret: NAME}`` is a reference too."""
+        auth = config.get("auth")
+        if not isinstance(auth, Mapping) or not isinstance(auth.get("secret"), str) or "{{" in auth["secret"]:
+            return
+        try:
+            found = references_in(spelled_out(auth)["secret"])
+        except SealflowError:
+            return  # said by structure()
+        for _, reference in found:
+            self._reference(reference, ((place, "auth"), "secret"), str(reference), None, "")
+
+    def _reference(
+        self, reference: Reference, place: Place, written: str, offset: int | None, value: str
+    ) -> None:
+        self.count += 1
+        if reference.provider not in (None, "local"):
+            return  # only that provider can answer
+        problem = self._problem(reference)
+        if problem is not None:
+            line, column = self._positions.of(place, offset, value)
+            self.findings.append(
+                Finding(str(self._path), line, column, spelled_path(place), written, *problem)
+            )
+
+    def _problem(self, reference: Reference) -> tuple[str, str | None] | None:
+        """Return what is wrong and a hint."""
+        if self._known.missing is not None:
+            return self._known.missing.message, self._known.missing.hint
+        info = self._known.secrets.get(reference.name)
+        if info is None:
+            return f"there is no secret {reference.name!r}", closest(
+                reference.name, self._known.secrets, what="secrets"
+            )
+        policy = info.metadata.policy
+        if policy.expired(times.now()):
+            return f"the secret {reference.name!r} has expired", "Update it"
+        if not policy.allows_workflow(self._workflow):
+            return (
+                f"the secret {reference.name!r} may not be used by this workflow",
+                "See its allowed_workflows",
+            )
+        fields = _type_fields(info.type)
+        if fields and reference.field and reference.field[0] not in fields:
+            return f"a secret of type {info.type} has no field {reference.field[0]!r}", closest(
+                reference.field[0], fields, what="fields"
+            )
+        return None
+
+    def _add(self, place: Place, error: SealflowError, offset: int | None = None, value: str = "") -> None:
+        line, column = self._positions.of(place, offset, value)
+        if isinstance(error, ReferenceSyntaxError) and offset is not None:
+            # The column of the error counts within the text; where the file shows that text it counts from there.
+            start = max(value.rfind("{{", 0, offset + 1), 0)
+            line, column = self._positions.of(place, start, value)
+            column += offset - start
+        reference = value if isinstance(error, ReferenceSyntaxError) and len(value) <= 200 else None
+        self.findings.append(
+            Finding(str(self._path), line, column, spelled_path(place), reference, error.message, error.hint)
+        )
+
+
+def _texts(value: Any, place: Place) -> list[tuple[Place, str]]:
+    """Return the texts with braces; keys are looked at as texts of their own, since a reference there is an error."""
+    if isinstance(value, str):
+        return [(place, value)] if "{{" in value else []
+    if isinstance(value, Mapping):
+        return [found for key, item in value.items() for found in _texts(item, (place, key))]
+    if isinstance(value, list):
+        return [found for index, item in enumerate(value) for found in _texts(item, (place, index))]
+    return []
+
+
+def _type_fields(type_name: str) -> tuple[str, ...]:
+    """Return the fields that a type can have; empty where its author chooses them."""
+    from pydantic import RootModel
+
+    from sealflow.model.types import type_model
+
+    try:
+        model = type_model(type_name)
+    except SealflowError:
+        return ()  # made where another package is installed
+    open_ended = issubclass(model, RootModel) or model.model_config.get("extra") == "allow"
+    return () if open_ended else tuple(model.model_fields)

@@ -1,0 +1,156 @@
+"""Workflow: nodes and the links between their ports."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from sealflow.errors import WorkflowError
+from sealflow.model.names import NAME_PATTERN, closest, shown
+from sealflow.workflow.node import BaseNode
+
+_LINK = re.compile(rf"\s*({NAME_PATTERN})\.({NAME_PATTERN})\s*->\s*({NAME_PATTERN})\.({NAME_PATTERN})\s*")
+
+
+class Link(NamedTuple):
+    """Data flows from an output port to an input port."""
+
+    source: str
+    output: str
+    target: str
+    input: str
+
+    @classmethod
+    def parse(cls, text: object) -> Link:
+        """Read ``node.port -> node.port``."""
+        match = _LINK.fullmatch(text) if isinstance(text, str) else None
+        if match is None:
+            raise WorkflowError(f"{shown(text)} is no link", hint="Write: node.output -> other.input")
+        return cls(*match.groups())
+
+    def __str__(self) -> str:
+        return f"{self.source}.{self.output} -> {self.target}.{self.input}"
+
+
+class Workflow:
+    """A named graph without cycles. It holds references and never a value, so it may be kept and sent anywhere.
+
+    Several links may lead to one input port: it then gets the list of what arrived.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        nodes: Iterable[BaseNode] = (),
+        links: Iterable[Link | str] = (),
+        *,
+        description: str | None = None,
+    ) -> None:
+        if not isinstance(name, str) or not 0 < len(name) <= 128 or not name.isprintable():
+            raise WorkflowError(
+                f"{shown(name)} is no workflow name", hint="Give 1 to 128 printable characters"
+            )
+        self.name = name
+        self.description = description
+        self.nodes: dict[str, BaseNode] = {}
+        self.links: list[Link] = []
+        for node in nodes:
+            self.add(node)
+        for link in links:
+            self._link(Link.parse(link) if isinstance(link, str) else link)
+        self.order()
+
+    def __repr__(self) -> str:
+        return f"Workflow({self.name!r}, nodes={len(self.nodes)}, links={len(self.links)})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Workflow) and self.to_dict() == other.to_dict()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def add(self, node: BaseNode) -> BaseNode:
+        """Add a node; its name must be new."""
+        if node.name in self.nodes:
+            raise WorkflowError(f"the workflow has a node {node.name!r} already", hint="Choose another name")
+        self.nodes[node.name] = node
+        return node
+
+    def link(self, source: str, target: str) -> Link:
+        """Link ``"node.output"`` to ``"node.input"``; refuse unknown nodes and ports, and cycles."""
+        link = self._link(Link.parse(f"{source} -> {target}"))
+        try:
+            self.order()
+        except WorkflowError:
+            self.links.remove(link)
+            raise
+        return link
+
+    def _link(self, link: Link) -> Link:
+        for name in (link.source, link.target):
+            if name not in self.nodes:
+                raise WorkflowError(
+                    f"the link {link} names no node {name!r}", hint=closest(name, self.nodes, what="nodes")
+                )
+        outputs, inputs = self.nodes[link.source].output_ports(), self.nodes[link.target].inputs
+        if link.output not in outputs:
+            raise WorkflowError(
+                f"the link {link}: {link.source!r} has no output port {link.output!r}",
+                hint=closest(link.output, outputs, what="output ports"),
+            )
+        if link.input not in inputs:
+            raise WorkflowError(
+                f"the link {link}: {link.target!r} has no input port {link.input!r}",
+                hint=closest(link.input, inputs, what="input ports"),
+            )
+        if link in self.links:
+            raise WorkflowError(f"the link {link} is there twice", hint="Remove one")
+        self.links.append(link)
+        return link
+
+    def links_to(self, name: str) -> list[Link]:
+        """Return the links into a node, in the order they were made."""
+        return [link for link in self.links if link.target == name]
+
+    def order(self) -> list[str]:
+        """Return the nodes' names, each behind those it gets data from; WorkflowError names a cycle."""
+        sorter: TopologicalSorter[str] = TopologicalSorter(dict.fromkeys(self.nodes, ()))
+        for link in self.links:
+            sorter.add(link.target, link.source)
+        try:
+            return list(sorter.static_order())
+        except CycleError as error:
+            circle = " -> ".join(reversed(error.args[1]))
+        raise WorkflowError(f"the links run in a circle: {circle}", hint="Remove one of these links")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the document of docs/reference/workflow-files.md."""
+        from sealflow.workflow import document
+
+        return document.written(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Make a workflow from a document, whole or not at all."""
+        from sealflow.workflow import document
+
+        return document.read(data, cls)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a workflow file: JSON by its name, else YAML. Errors name the file."""
+        from sealflow.workflow import document
+
+        return document.load(Path(path), cls)
+
+    def dump(self, path: str | os.PathLike[str] | None = None, format: str | None = None) -> str:  # noqa: A002
+        """Return the document as text, ``yaml`` or ``json``, and write it to ``path`` where one is given.
+
+        The format is taken from the path's ending, else YAML. Configs stand in it as they were written.
+        """
+        from sealflow.workflow import document
+
+        return document.dump(self, None if path is None else Path(path), format)

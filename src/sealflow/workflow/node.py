@@ -1,0 +1,278 @@
+"""BaseNode: what a node is. References in its config work with no code of the node's own."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, ClassVar, Protocol, TypeVar, cast
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from sealflow.errors import WorkflowError
+from sealflow.model.jsonvalue import copied
+from sealflow.model.names import NAME_RULE, is_name, shown
+from sealflow.model.references import FoundReference, find_references
+from sealflow.resolver.resolver import ExecutionScope, SecretUse
+from sealflow.workflow.config import NodeConfig, check_written, validated
+
+__all__ = ["BaseNode", "NodeConfig", "NodeContext", "Outputs", "Retry", "RetryPolicy", "node"]
+
+ERROR_PORT = "error"
+DEFAULT_INPUT = "input"
+DEFAULT_OUTPUT = "output"
+
+
+class Outputs(dict[str, Any]):
+    """What a node gives on each of its output ports: ``return Outputs(output=..., rest=...)``.
+
+    A node that returns anything else gives that on the port ``output``.
+    """
+
+
+class Retry(Exception):  # noqa: N818 - it asks for something, it is no error of its own
+    """Raised by ``process`` to be tried again; after the last attempt ``outputs`` are what the node gives.
+
+    ``after``: seconds that the other side asked to wait, or None.
+    """
+
+    def __init__(self, outputs: Outputs, after: float | None = None) -> None:
+        super().__init__("the node asks to be tried again")
+        self.outputs = outputs
+        self.after = after
+
+
+class RetryPolicy(BaseModel):
+    """How often a node is tried, and the seconds in between: ``delay``, doubled each time up to ``max_delay``, with jitter."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    attempts: int = Field(default=1, ge=1, le=100)
+    delay: float = Field(default=1.0, ge=0, le=3600)
+    max_delay: float = Field(default=60.0, ge=0, le=86400)
+
+
+class Closable(Protocol):
+    async def close(self) -> None: ...
+
+
+_Closable = TypeVar("_Closable", bound=Closable)
+
+
+class Resources:
+    """Things that the nodes of one execution share, such as an HTTP session; closed when it ends."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, Closable] = {}
+
+    def get(self, key: str, make: Callable[[], _Closable]) -> _Closable:
+        """Return what is held under ``key``, made when it is first asked for."""
+        if key not in self._held:
+            self._held[key] = make()
+        return cast("_Closable", self._held[key])
+
+    async def close(self) -> None:
+        """Close everything that is held."""
+        while self._held:
+            await self._held.popitem()[1].close()
+
+
+class NodeContext:
+    """What ``process`` is given besides its config.
+
+    ``inputs``: data by input port; ``node``, ``workflow``, ``execution``: names; ``attempt`` counts from 1;
+    ``uses``: the secrets in the config; ``referenced``: the config paths that held a reference; ``log``: a logger.
+    """
+
+    def __init__(
+        self,
+        node: BaseNode,
+        scope: ExecutionScope,
+        inputs: Mapping[str, Any],
+        resources: Resources,
+        attempt: int = 1,
+    ) -> None:
+        self.node = node.name
+        self.workflow = scope.workflow
+        self.execution = scope.execution
+        self.inputs = inputs
+        self.attempt = attempt
+        self.resources = resources
+        self.uses: tuple[SecretUse, ...] = ()
+        self.referenced: tuple[str, ...] = tuple(item.path for item in node.references)
+        self.log = logging.getLogger(f"sealflow.node.{node.name}")
+        self._scope = scope
+
+    @property
+    def input(self) -> Any:
+        """The data on the port ``input``, or None."""
+        return self.inputs.get(DEFAULT_INPUT)
+
+    def learn(self, value: str) -> None:
+        """Mask ``value`` too in what leaves this execution: a text that was made from a secret."""
+        self._scope.redactor.add(value)
+
+    def holds_secret(self, text: str) -> bool:
+        """Whether a value that this execution revealed stands in ``text``, in any of its usual encodings."""
+        return self._scope.redactor.holds(text)
+
+
+class BaseNode:
+    """A step of a workflow: give ``Config``, ports and ``process``.
+
+    ::
+
+        class Greet(BaseNode):
+            type_name = "greet"
+
+            class Config(NodeConfig):
+                name: str
+                token: SecretStr
+
+            async def process(self, context, config):
+                return {"greeting": f"Hello {config.name}"}
+
+    The config may hold references anywhere. They are parsed here, resolved just before ``process``, and the
+    node keeps its config as it was written. Raises ReferenceSyntaxError and NodeConfigError, with the place.
+    """
+
+    type_name: ClassVar[str] = ""
+    inputs: ClassVar[tuple[str, ...]] = (DEFAULT_INPUT,)
+    outputs: ClassVar[tuple[str, ...]] = (DEFAULT_OUTPUT,)
+    Config: ClassVar[type[BaseModel]] = NodeConfig
+
+    def __init__(
+        self,
+        name: str,
+        config: Mapping[str, Any] | None = None,
+        *,
+        retry: RetryPolicy | Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        if not is_name(name):
+            raise WorkflowError(f"{shown(name)} is no node name", hint=NAME_RULE)
+        if not isinstance(config, Mapping | None):
+            raise WorkflowError(f"the config of the node {name!r} is no mapping", hint="Give {field: value}")
+        self.name = name
+        self.retry = retry if isinstance(retry, RetryPolicy) else RetryPolicy.model_validate(retry or {})
+        if timeout is not None and not 0 < timeout <= 7 * 86400:
+            raise WorkflowError(
+                f"the timeout of the node {name!r} is not between 0 and a week", hint="Give seconds"
+            )
+        self.timeout = timeout
+        self._written: dict[str, Any] = copied(config or {})
+        self._prepared = self.prepare(copied(self._written))
+        self.references: tuple[FoundReference, ...] = tuple(find_references(self._prepared))
+        check_written(self.Config, self._prepared, name)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r})"
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """A copy of the config as it was written, references and all."""
+        written: dict[str, Any] = copied(self._written)
+        return written
+
+    @classmethod
+    def prepare(cls, config: dict[str, Any]) -> dict[str, Any]:
+        """Return the config with a node's own shorthands spelled out as references; ``config`` is a copy."""
+        return config
+
+    @classmethod
+    def output_ports(cls) -> tuple[str, ...]:
+        """The declared ports, and ``error``, which every node has."""
+        return (*cls.outputs, *(() if ERROR_PORT in cls.outputs else (ERROR_PORT,)))
+
+    async def process(self, context: NodeContext, config: Any) -> Any:
+        """Do the work; ``config`` is an instance of ``Config`` with every reference resolved."""
+        raise NotImplementedError
+
+    async def execute(self, context: NodeContext) -> Outputs:
+        """Resolve, validate, process. Raises what any of the three raises; ``process`` is not called after a failure."""
+        resolved = await context._scope.resolve_with_uses(self._prepared)
+        context.uses = resolved.uses
+        config = validated(self.Config, resolved.config, self.references, self.name)
+        del resolved
+        result = await self.process(context, config)
+        outputs = result if isinstance(result, Outputs) else Outputs({self.outputs[0]: result})
+        unknown = set(outputs) - set(self.output_ports())
+        if unknown:
+            raise WorkflowError(
+                f"the node {self.name!r} gave data on the port {min(unknown)!r}, which it does not have",
+                hint=f"Its ports are: {', '.join(self.output_ports())}",
+            )
+        return outputs
+
+
+Function = Callable[..., Any]
+
+
+def signature_model(function: Function, name: str) -> type[BaseModel]:
+    """Return a config model with one field for each parameter of ``function`` but ``context`` and ``input``."""
+    fields: dict[str, Any] = {}
+    open_ended = False
+    for parameter in inspect.signature(function, eval_str=True).parameters.values():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            open_ended = True
+        elif parameter.kind is not parameter.VAR_POSITIONAL and parameter.name not in ("context", "input"):
+            kind = Any if parameter.annotation is parameter.empty else parameter.annotation
+            fields[parameter.name] = (
+                kind,
+                ... if parameter.default is parameter.empty else parameter.default,
+            )
+    config = ConfigDict(
+        extra="allow" if open_ended else "forbid", hide_input_in_errors=True, arbitrary_types_allowed=True
+    )
+    return create_model(name, __config__=config, **fields)
+
+
+async def call(function: Function, context: NodeContext, arguments: Mapping[str, Any]) -> Any:
+    """Call a function with its arguments, and with ``context`` and ``input`` where it has parameters of these names.
+
+    A plain function runs in a thread, so that it holds up no other node.
+    """
+    import asyncio
+
+    parameters = inspect.signature(function).parameters
+    extra = {"context": context, "input": context.input}
+    given = {
+        **arguments,
+        **{key: value for key, value in extra.items() if key in parameters and key not in arguments},
+    }
+    if inspect.iscoroutinefunction(function):
+        return await function(**given)
+    result = await asyncio.to_thread(function, **given)
+    return await result if isinstance(result, Awaitable) else result
+
+
+def node(
+    name: str, *, inputs: tuple[str, ...] = (DEFAULT_INPUT,), outputs: tuple[str, ...] = (DEFAULT_OUTPUT,)
+) -> Callable[[Function], type[BaseNode]]:
+    """Make a function a node type, registered under ``name``; its parameters are the fields of the config.
+
+    A parameter ``input`` gets the data on the port of that name, ``context`` the NodeContext.
+    """
+
+    def decorate(function: Function) -> type[BaseNode]:
+        from sealflow.workflow.registry import register_node
+
+        async def process(self: BaseNode, context: NodeContext, config: BaseModel) -> Any:  # noqa: ARG001
+            return await call(function, context, {key: getattr(config, key) for key in _fields(config)})
+
+        attributes = {
+            "type_name": name,
+            "inputs": inputs,
+            "outputs": outputs,
+            "Config": signature_model(function, f"{function.__name__}_config"),
+            "process": process,
+            "__doc__": function.__doc__,
+            "__module__": function.__module__,
+        }
+        return register_node(type(function.__name__, (BaseNode,), attributes))
+
+    return decorate
+
+
+def _fields(config: BaseModel) -> list[str]:
+    return [*type(config).model_fields, *(config.model_extra or {})]

@@ -1,0 +1,1 @@
+"""The nodes that come with sealflow: http-request, transform, function."""

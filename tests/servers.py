@@ -1,0 +1,80 @@
+"""A real HTTP server on a free loopback port, in a thread, that records what it is asked."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import threading
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple, Self
+
+from aiohttp import web
+
+
+class Seen(NamedTuple):
+    method: str
+    path: str
+    query: dict[str, list[str]]
+    headers: dict[str, str]
+    body: str
+
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class HttpServer:
+    """Answers with what it got as JSON, or as the handler set for a path answers."""
+
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self.seen: list[Seen] = []
+        self.handlers: dict[str, Handler] = {}
+        self._tls = tls
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self.port = 0
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(30)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(30)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(30)
+        self._loop.close()
+
+    @property
+    def url(self) -> str:
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
+
+    def on(self, path: str, handler: Handler) -> None:
+        self.handlers[path] = handler
+
+    def answer(self, path: str, **response: object) -> None:
+        async def handler(_: web.Request) -> web.Response:
+            return web.Response(**response)
+
+        self.on(path, handler)
+
+    def at(self, path: str) -> list[Seen]:
+        return [seen for seen in self.seen if seen.path == path]
+
+    async def _start(self) -> None:
+        app = web.Application(client_max_size=64 << 20)
+        app.router.add_route("*", "/{path:.*}", self._answer)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self._tls).start()
+        self.port = self._runner.addresses[0][1]
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        body = (await request.read()).decode("utf-8", "replace")
+        query: dict[str, list[str]] = {}
+        for name, value in request.query.items():
+            query.setdefault(name, []).append(value)
+        seen = Seen(request.method, request.path, query, dict(request.headers), body)
+        self.seen.append(seen)
+        if request.path in self.handlers:
+            return await self.handlers[request.path](request)
+        return web.json_response(seen._asdict())
