@@ -9,7 +9,9 @@ from typing import NamedTuple
 
 import pytest
 
-pytest.register_assert_rewrite("sealflow.testing.store_contract", "sealflow.testing.provider_contract", "servers")
+pytest.register_assert_rewrite(
+    "sealflow.testing.store_contract", "sealflow.testing.provider_contract", "servers"
+)
 sys.path.insert(0, str(Path(__file__).parent))
 
 import sealflow
@@ -21,7 +23,10 @@ from servers import HttpServer
 def own_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Each test has a directory, a config directory and an environment of its own."""
     for name in list(os.environ):
-        if name.startswith(("WORKFLOW_SECRETS_", "SEALFLOW_", "AWS_", "VAULT_", "BAO_")) and name != "SEALFLOW_TORTURE":
+        if (
+            name.startswith(("WORKFLOW_SECRETS_", "SEALFLOW_", "AWS_", "VAULT_", "BAO_"))
+            and name != "SEALFLOW_TORTURE"
+        ):
             monkeypatch.delenv(name)
     work = tmp_path / "work"
     work.mkdir(mode=0o700)

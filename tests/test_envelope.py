@@ -96,3 +96,36 @@ def test_padding_goes_to_64_bytes_with_blanks(text):
 def test_any_bytes_are_refused_and_never_break(blob):
     with pytest.raises((TamperedError, DamagedRecordError)):
         envelope.unseal(KEY, blob, CONTEXT)
+
+
+def test_golden_records_open_for_ever():
+    """Blobs of the first release, with the keys and contexts that were theirs: see tests/golden/make.py."""
+    import json
+    from pathlib import Path
+
+    for case in json.loads((Path(__file__).parent / "golden" / "records-v1.json").read_text()):
+        context = tuple(bytes.fromhex(part) for part in case["context"])
+        blob = bytes.fromhex(case["blob"])
+        assert envelope.unseal(
+            bytes.fromhex(case["key"]), blob, context, case["purpose"].encode()
+        ) == bytes.fromhex(case["plaintext"])
+
+
+def test_golden_stores_open_for_ever(tmp_path):
+    """Whole stores of the first release, of each backend."""
+    import shutil
+    from pathlib import Path
+
+    import sealflow
+
+    golden = Path(__file__).parent / "golden"
+    key = (golden / "store-v1.key").read_text()
+    for backend in ("sqlite", "file"):
+        shutil.copytree(golden / f"store-v1-{backend}", tmp_path / backend)
+        for item in (tmp_path / backend, *(tmp_path / backend).rglob("*")):
+            item.chmod(0o700 if item.is_dir() else 0o600)
+        with sealflow.open_service(tmp_path / backend, None, key) as service:
+            assert service.get_secret("github").data == {"token": "golden-token"}
+            assert service.get_secret("github", 1).data == {"token": "golden-first"}
+            assert service.get_secret("db").data == {"server": {"host": "h", "ports": [1, 2]}, "tls": True}
+            assert service.get_secret("github").metadata.allowed_hosts == ("api.github.com",)

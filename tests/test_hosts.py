@@ -26,7 +26,23 @@ def test_a_host_has_one_spelling(written, spelled):
     assert normalised(written) == spelled
 
 
-@pytest.mark.parametrize("written", ["2130706433", "0x7f000001", "0x7f.1", "127.1", "1.2.3.4.5", "", "-a.com", "a..b", "a b", "a" * 64 + ".com", "[::1", "::g"])
+@pytest.mark.parametrize(
+    "written",
+    [
+        "2130706433",
+        "0x7f000001",
+        "0x7f.1",
+        "127.1",
+        "1.2.3.4.5",
+        "",
+        "-a.com",
+        "a..b",
+        "a b",
+        "a" * 64 + ".com",
+        "[::1",
+        "::g",
+    ],
+)
 def test_what_is_no_host_is_refused(written):
     with pytest.raises(ValueError, match="it is no"):
         normalised(written)
@@ -55,7 +71,23 @@ def test_patterns_match_by_label(pattern, host, port, allowed):
     assert HostPattern.parse(pattern).matches(host, port) is allowed
 
 
-@pytest.mark.parametrize("pattern", ["*", "*.com", "*.1.2.3.4", "a*.com", "https://a.com", "a.com/x", "u@a.com", "a.com:0", "a.com:99999", "a%2e.com", "a\\.com", ""])
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "*",
+        "*.com",
+        "*.1.2.3.4",
+        "a*.com",
+        "https://a.com",
+        "a.com/x",
+        "u@a.com",
+        "a.com:0",
+        "a.com:99999",
+        "a%2e.com",
+        "a\\.com",
+        "",
+    ],
+)
 def test_patterns_that_say_too_much_or_nothing_are_refused(pattern):
     with pytest.raises(SecretValidationError):
         Policy.build([pattern], None, None)
@@ -73,7 +105,17 @@ def test_a_policy_survives_its_text():
     assert Policy.from_text(Policy().to_text()) == Policy()
 
 
-@pytest.mark.parametrize("bad", [{"allowed_hosts": "a.com"}, {"allowed_hosts": 5}, {"allowed_workflows": [1]}, {"allowed_workflows": [""]}, {"expires_at": "tomorrow"}, {"expires_at": datetime(2027, 1, 1)}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"allowed_hosts": "a.com"},
+        {"allowed_hosts": 5},
+        {"allowed_workflows": [1]},
+        {"allowed_workflows": [""]},
+        {"expires_at": "tomorrow"},
+        {"expires_at": datetime(2027, 1, 1)},
+    ],
+)
 def test_a_policy_that_cannot_be_read_is_refused(bad):
     with pytest.raises(SecretValidationError) as caught:
         Policy.build(**{"allowed_hosts": None, "allowed_workflows": None, "expires_at": None, **bad})

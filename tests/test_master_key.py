@@ -6,7 +6,13 @@ import pickle
 
 import pytest
 
-from sealflow import InvalidMasterKeyError, MasterKey, MissingMasterKeyError, WrongMasterKeyError, open_service
+from sealflow import (
+    InvalidMasterKeyError,
+    MasterKey,
+    MissingMasterKeyError,
+    WrongMasterKeyError,
+    open_service,
+)
 from sealflow.crypto import keyring
 from sealflow.crypto.key_file import default_key_file, read_key_file, write_key_file
 from sealflow.crypto.master_key import Passphrase, find_master_key
@@ -31,7 +37,20 @@ def test_every_changed_character_is_noticed(key):
                     MasterKey.parse(text[:index] + other + text[index + 1 :], "a test")
 
 
-@pytest.mark.parametrize("text", ["", "hunter2hunter2", "sfk1_", "sfk1_" + "A" * 47, "sfk2_" + "A" * 48, "0" * 63, "0" * 65, "g" * 64, "sfk1_" + "A" * 47 + "="])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "hunter2hunter2",
+        "sfk1_",
+        "sfk1_" + "A" * 47,
+        "sfk2_" + "A" * 48,
+        "0" * 63,
+        "0" * 65,
+        "g" * 64,
+        "sfk1_" + "A" * 47 + "=",
+    ],
+)
 def test_anything_else_is_refused_without_being_repeated(text):
     with pytest.raises(InvalidMasterKeyError) as caught:
         MasterKey.parse(text, "a test")
@@ -46,7 +65,12 @@ def test_keys_are_not_printed_copied_or_pickled(key):
 
 
 def test_the_order_of_places(tmp_path, monkeypatch, key):
-    storage, given, by_file, by_default = tmp_path / "s", MasterKey.generate(), MasterKey.generate(), MasterKey.generate()
+    storage, given, by_file, by_default = (
+        tmp_path / "s",
+        MasterKey.generate(),
+        MasterKey.generate(),
+        MasterKey.generate(),
+    )
     with pytest.raises(MissingMasterKeyError, match="sealflow init"):
         find_master_key(None, storage, "abc")
     write_key_file(default_key_file("abc"), by_default.to_text())
@@ -140,7 +164,19 @@ def test_a_passphrase_opens_what_it_made(tmp_path, monkeypatch):
         open_service(tmp_path / "s")
 
 
-@pytest.mark.parametrize("change", [{"n": 1 << 14}, {"n": 1 << 21}, {"n": (1 << 17) + 1}, {"r": 1}, {"p": 9}, {"salt": "AA=="}, {"salt": "?"}, {"n": "x"}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"n": 1 << 14},
+        {"n": 1 << 21},
+        {"n": (1 << 17) + 1},
+        {"r": 1},
+        {"p": 9},
+        {"salt": "AA=="},
+        {"salt": "?"},
+        {"n": "x"},
+    ],
+)
 def test_scrypt_parameters_out_of_bounds_are_refused(change):
     passphrase = Passphrase(b"correct horse battery", "a test")
     document = keyring.new_document("store", passphrase)

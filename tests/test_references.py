@@ -38,7 +38,22 @@ def test_a_reference_is_read(text, name, field, provider):
     assert only(str(only(text))) == only(text)
 
 
-@pytest.mark.parametrize("text", ["{{ other.x }}", "{{}}", "{{ secret.x }}", "{secrets.x.y}", "{{", "}}", "plain", "", "${{ github.token }}", "{{ not secrets.x }}", "\\{{secrets.x"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ other.x }}",
+        "{{}}",
+        "{{ secret.x }}",
+        "{secrets.x.y}",
+        "{{",
+        "}}",
+        "plain",
+        "",
+        "${{ github.token }}",
+        "{{ not secrets.x }}",
+        "\\{{secrets.x",
+    ],
+)
 def test_other_braces_are_left_alone(text):
     assert find_references(text) == []
     assert substituted(text, lambda *_: "VALUE") == text.replace("\\{{", "{{")
@@ -86,7 +101,12 @@ def test_a_malformed_reference_is_refused_with_column_and_hint(text, column, sai
 
 
 def test_references_are_found_anywhere_with_their_paths():
-    config = {"a": "{{secrets.x.y}}", "b": [1, None, {"c d": ("{{secrets.p:z}}",)}], "e.f": "1 {{secrets.x.y}} 2 {{secrets.q.r}}", "g": True}
+    config = {
+        "a": "{{secrets.x.y}}",
+        "b": [1, None, {"c d": ("{{secrets.p:z}}",)}],
+        "e.f": "1 {{secrets.x.y}} 2 {{secrets.q.r}}",
+        "g": True,
+    }
     assert [(found.path, str(found.reference)) for found in find_references(config)] == [
         ("a", "{{secrets.x.y}}"),
         ("b[2].c d[0]", "{{secrets.p:z}}"),
@@ -107,14 +127,20 @@ def test_endless_nesting_is_refused():
         find_references(loop)
 
 
-values = st.sampled_from(["$&", "\\1", "{{secrets.x.y}}", "\\{{", "}}", "😀", "\0", "\\", "%s", "{0}"]) | st.text()
+values = (
+    st.sampled_from(["$&", "\\1", "{{secrets.x.y}}", "\\{{", "}}", "😀", "\0", "\\", "%s", "{0}"]) | st.text()
+)
 around = st.text(st.characters(exclude_categories=["Cs"])).filter(lambda text: "{{" not in text)
 
 
 @given(around, values, around)
 def test_any_text_around_and_any_value_inside_survive(before, value, after):
     assume(not before.endswith(("\\", "{")))
-    assert substituted({"k": [before + "{{secrets.x.y}}" + after]}, lambda *_: value) == {"k": [before + value + after]} or not before + after
+    assert (
+        substituted({"k": [before + "{{secrets.x.y}}" + after]}, lambda *_: value)
+        == {"k": [before + value + after]}
+        or not before + after
+    )
 
 
 @given(values, values)
@@ -124,7 +150,7 @@ def test_what_a_value_contains_is_never_parsed_again(one, two):
     assert result == f"-{one}={two}-"
 
 
-@given(st.text(alphabet="{}secrets.\\\" :xA0_-\t\n", max_size=40))
+@given(st.text(alphabet='{}secrets.\\" :xA0_-\t\n', max_size=40))
 def test_any_text_parses_or_is_refused_and_never_breaks(text):
     try:
         template = parse(text)
@@ -136,7 +162,10 @@ def test_any_text_parses_or_is_refused_and_never_breaks(text):
             assert text[span.end - 2 : span.end] == "}}"
 
 
-@given(st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,127}", fullmatch=True), st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), max_size=4))
+@given(
+    st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,127}", fullmatch=True),
+    st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), max_size=4),
+)
 def test_every_reference_reads_as_it_is_written(name, field):
     reference = Reference(name, tuple(field))
     assert only(str(reference)) == reference

@@ -32,7 +32,9 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("type_name", GOOD)
 def test_each_type_is_kept_and_given_back(any_service, type_name):
-    info = any_service.create_secret("s", type_name, GOOD[type_name], description="what for", tags=["b", "a", "b"])
+    info = any_service.create_secret(
+        "s", type_name, GOOD[type_name], description="what for", tags=["b", "a", "b"]
+    )
     assert (info.name, info.type, info.version) == ("s", type_name, 1)
     secret = any_service.get_secret("s")
     assert secret.data == GOOD[type_name]
@@ -64,13 +66,28 @@ def test_compare_and_set(any_service):
 
 
 def test_metadata_is_changed_and_cleared_alone(any_service):
-    any_service.create_secret("s", "api_key", {"value": "v-1"}, description="d", tags=["t"], allowed_hosts=["a.com"], expires_at="2030-01-01T00:00:00Z")
+    any_service.create_secret(
+        "s",
+        "api_key",
+        {"value": "v-1"},
+        description="d",
+        tags=["t"],
+        allowed_hosts=["a.com"],
+        expires_at="2030-01-01T00:00:00Z",
+    )
     info = any_service.update_secret("s", tags=["u"], allowed_workflows=["w-*"])
     assert info.version == 2
     metadata = any_service.get_secret("s").metadata
-    assert (metadata.description, metadata.tags, metadata.allowed_hosts, metadata.allowed_workflows) == ("d", ("u",), ("a.com",), ("w-*",))
+    assert (metadata.description, metadata.tags, metadata.allowed_hosts, metadata.allowed_workflows) == (
+        "d",
+        ("u",),
+        ("a.com",),
+        ("w-*",),
+    )
     assert metadata.expires_at == datetime(2030, 1, 1, tzinfo=UTC)
-    info = any_service.update_secret("s", description=None, tags=(), allowed_hosts=None, expires_at=None, allowed_workflows=None)
+    info = any_service.update_secret(
+        "s", description=None, tags=(), allowed_hosts=None, expires_at=None, allowed_workflows=None
+    )
     assert info.to_dict() | {"created_at": 0, "updated_at": 0} == {
         "name": "s", "type": "api_key", "version": 3, "description": None, "tags": [], "created_at": 0, "updated_at": 0,
         "expires_at": None, "allowed_hosts": None, "allowed_workflows": None,
@@ -95,7 +112,11 @@ def test_a_deleted_secret_is_gone_and_its_name_free(any_service):
     any_service.create_secret("s", "api_key", {"value": "v-1"})
     any_service.delete_secret("s")
     assert any_service.list_secrets() == []
-    for attempt in (lambda: any_service.get_secret("s"), lambda: any_service.delete_secret("s"), lambda: any_service.update_secret("s", {"value": "x"})):
+    for attempt in (
+        lambda: any_service.get_secret("s"),
+        lambda: any_service.delete_secret("s"),
+        lambda: any_service.update_secret("s", {"value": "x"}),
+    ):
         with pytest.raises(SecretNotFoundError):
             attempt()
     info = any_service.create_secret("s", "bearer_token", {"token": "t-2"})
@@ -121,7 +142,17 @@ def test_names_outside_the_grammar_are_refused(any_service, name):
     assert "hunter2" not in str(caught.value)
 
 
-@pytest.mark.parametrize("bad", [{"tags": "prod"}, {"tags": [""]}, {"tags": ["a\x1fb"]}, {"tags": 5}, {"description": 5}, {"allowed_hosts": "a.com"}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"tags": "prod"},
+        {"tags": [""]},
+        {"tags": ["a\x1fb"]},
+        {"tags": 5},
+        {"description": 5},
+        {"allowed_hosts": "a.com"},
+    ],
+)
 def test_metadata_that_cannot_be_kept_is_refused(any_service, bad):
     with pytest.raises(SecretValidationError) as caught:
         any_service.create_secret("s", "api_key", {"value": "vvvv"}, **bad)
@@ -141,7 +172,9 @@ def test_listing_filters_and_reveals_nothing(any_service):
     with pytest.raises(SecretValidationError):
         any_service.list_secrets(tags="x")
     assert "hunter2" not in repr(any_service.list_secrets())
-    assert not any(isinstance(part, bytes) for info in any_service.list_secrets() for part in (*info, *info.metadata))
+    assert not any(
+        isinstance(part, bytes) for info in any_service.list_secrets() for part in (*info, *info.metadata)
+    )
 
 
 def test_a_revealed_secret_is_masked_and_neither_copied_nor_pickled(any_service):
@@ -230,7 +263,13 @@ TAMPERING = {
 def test_tampering_in_the_database_is_noticed(tmp_path, key, how):
     with open_service(tmp_path / "s", "sqlite", key) as service:
         for name in ("a", "b"):
-            service.create_secret(name, "api_key", {"value": f"one-{name}"}, allowed_hosts=["api.example.com"], expires_at="2030-01-01T00:00:00Z")
+            service.create_secret(
+                name,
+                "api_key",
+                {"value": f"one-{name}"},
+                allowed_hosts=["api.example.com"],
+                expires_at="2030-01-01T00:00:00Z",
+            )
             service.update_secret(name, {"value": f"two-{name}"})
     connection = sqlite3.connect(tmp_path / "s" / "secrets.db")
     connection.execute(TAMPERING[how])
@@ -240,7 +279,16 @@ def test_tampering_in_the_database_is_noticed(tmp_path, key, how):
         service.get_secret("a")
 
 
-@pytest.mark.parametrize("statement", ["UPDATE versions SET policy = 'x'", "UPDATE secrets SET created_at = 'x'", "UPDATE versions SET record = x'00'", "UPDATE versions SET record = x'0011'", "DELETE FROM key_wraps"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE versions SET policy = 'x'",
+        "UPDATE secrets SET created_at = 'x'",
+        "UPDATE versions SET record = x'00'",
+        "UPDATE versions SET record = x'0011'",
+        "DELETE FROM key_wraps",
+    ],
+)
 def test_damage_is_reported_with_the_name_of_the_secret(tmp_path, key, statement):
     with open_service(tmp_path / "s", "sqlite", key) as service:
         service.create_secret("a", "api_key", {"value": "vvvv"})
@@ -248,7 +296,10 @@ def test_damage_is_reported_with_the_name_of_the_secret(tmp_path, key, statement
     connection.execute(statement)
     connection.commit()
     connection.close()
-    with pytest.raises((DamagedRecordError, TamperedError)), open_service(tmp_path / "s", "sqlite", key) as service:
+    with (
+        pytest.raises((DamagedRecordError, TamperedError)),
+        open_service(tmp_path / "s", "sqlite", key) as service,
+    ):
         service.get_secret("a").metadata  # noqa: B018
         service.list_secrets()
 
@@ -265,7 +316,9 @@ def test_threads_share_a_service(any_service):
                 while True:
                     now = any_service.get_secret("counter")
                     try:
-                        any_service.update_secret("counter", {"n": now.data["n"] + 1}, expected_version=now.version)
+                        any_service.update_secret(
+                            "counter", {"n": now.data["n"] + 1}, expected_version=now.version
+                        )
                         break
                     except VersionConflictError:
                         continue
@@ -286,12 +339,18 @@ def test_a_service_sees_keys_that_another_process_added(tmp_path, key):
     from sealflow.crypto import envelope, keyring
     from sealflow.model.keys import Dek, KeyWrap
 
-    with open_service(tmp_path / "s", "sqlite", key) as reader, open_service(tmp_path / "s", "sqlite", key) as other:
+    with (
+        open_service(tmp_path / "s", "sqlite", key) as reader,
+        open_service(tmp_path / "s", "sqlite", key) as other,
+    ):
         old = other.registry.keyring()
         dek_id, dek = os.urandom(8).hex(), os.urandom(envelope.KEY_BYTES)
-        wrap = KeyWrap(dek_id, key.kek_id, keyring._wrap(key.reveal(), dek, other.registry.store_id, dek_id, key.kek_id))
+        wrap = KeyWrap(
+            dek_id, key.kek_id, keyring._wrap(key.reveal(), dek, other.registry.store_id, dek_id, key.kek_id)
+        )
         rotated = old._replace(
-            deks=(old.deks[0]._replace(state="decrypt_only"), Dek(dek_id, "active", old.deks[0].created_at)), wraps=(*old.wraps, wrap)
+            deks=(old.deks[0]._replace(state="decrypt_only"), Dek(dek_id, "active", old.deks[0].created_at)),
+            wraps=(*old.wraps, wrap),
         )
         with other.registry.transaction() as transaction:
             transaction.save_keyring(rotated)

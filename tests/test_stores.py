@@ -12,12 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from sealflow import DamagedRecordError, SettingsError, StoreFallbackWarning, StoreFullError, StoreUnavailableError, open_service
-from sealflow.crypto.master_key import MasterKey
+from sealflow import (
+    DamagedRecordError,
+    SettingsError,
+    StoreFallbackWarning,
+    StoreFullError,
+    StoreUnavailableError,
+    open_service,
+)
 from sealflow.stores.file import FileStore
 from sealflow.stores.sqlite import SqliteStore
 from sealflow.testing import StoreContract
-from sealflow.testing.store_contract import stored
 
 
 class TestSqliteStore(StoreContract):
@@ -45,7 +50,10 @@ def finish(process: subprocess.Popen[str]) -> str:
 
 
 def modes(folder: Path) -> dict[str, str]:
-    return {str(path.relative_to(folder)): f"{path.stat().st_mode & 0o777:o}" for path in sorted(folder.rglob("*"))}
+    return {
+        str(path.relative_to(folder)): f"{path.stat().st_mode & 0o777:o}"
+        for path in sorted(folder.rglob("*"))
+    }
 
 
 WRITER = """
@@ -68,7 +76,9 @@ def test_ten_processes_writing_at_once_lose_nothing(tmp_path, key, backend):
     path = tmp_path / "s"
     with open_service(path, backend, key) as service:
         service.create_secret("shared", "custom", {"n": 0})
-    processes = [run_python(WRITER, str(path), backend, key.to_text(), str(worker), "4") for worker in range(10)]
+    processes = [
+        run_python(WRITER, str(path), backend, key.to_text(), str(worker), "4") for worker in range(10)
+    ]
     for process in processes:
         finish(process)
     with open_service(path, backend, key) as service:
@@ -87,7 +97,9 @@ def test_ten_processes_make_one_store(tmp_path, key, backend):
             service.create_secret(f"w{worker}", "api_key", {"value": "vvvv"})
             print(service.registry.store_id)
     """
-    processes = [run_python(code, str(tmp_path / "s"), backend, key.to_text(), str(worker)) for worker in range(10)]
+    processes = [
+        run_python(code, str(tmp_path / "s"), backend, key.to_text(), str(worker)) for worker in range(10)
+    ]
     assert len({finish(process) for process in processes}) == 1
     with open_service(tmp_path / "s", backend, key) as service:
         assert len(service.list_secrets()) == 10
@@ -159,7 +171,9 @@ def test_loose_files_are_tightened_when_the_store_is_opened(tmp_path, key, backe
     with open_service(path, backend, key) as service:
         service.update_secret("a", {"value": "wwww"})
         assert path.stat().st_mode & 0o777 == 0o700
-        data = [item for item in path.rglob("*") if item.suffix in (".db", ".json") and item.name != "store.json"]
+        data = [
+            item for item in path.rglob("*") if item.suffix in (".db", ".json") and item.name != "store.json"
+        ]
         assert {item.stat().st_mode & 0o777 for item in data} == {0o600}
 
 
@@ -233,7 +247,9 @@ def test_a_vanished_database_is_an_error_and_no_second_store(tmp_path, key):
     assert sorted(item.name for item in path.iterdir()) == ["store.json", "store.lock"]
 
 
-@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"format": 1}', b"\xff", b'{"format": "x"}', b"[" * 100_000])
+@pytest.mark.parametrize(
+    "damage", [b"", b"{", b"[]", b'{"format": 1}', b"\xff", b'{"format": "x"}', b"[" * 100_000]
+)
 def test_a_damaged_document_is_reported_and_never_skipped(tmp_path, key, damage):
     path = tmp_path / "s"
     with open_service(path, "file", key) as service:
@@ -241,7 +257,11 @@ def test_a_damaged_document_is_reported_and_never_skipped(tmp_path, key, damage)
         service.create_secret("b", "api_key", {"value": "vvvv"})
         record = service.registry._record_path("a")
         record.write_bytes(damage)
-        for attempt in (lambda: service.get_secret("a"), service.list_secrets, lambda: service.get_secret("nope")):
+        for attempt in (
+            lambda: service.get_secret("a"),
+            service.list_secrets,
+            lambda: service.get_secret("nope"),
+        ):
             with pytest.raises(DamagedRecordError, match=record.name):
                 attempt()
         assert service.get_secret("b").data == {"value": "vvvv"}
@@ -286,7 +306,11 @@ def test_a_full_disk_is_said_and_nothing_changes(tmp_path, key, backend):
             print(service.get_secret("a").data["value"])
     """
     said, kept, after = finish(run_python(code, str(tmp_path / "s"), backend, key.to_text())).split()
-    assert said in ("StoreFullError", "StoreUnavailableError") if backend == "sqlite" else said == "StoreFullError"
+    assert (
+        said in ("StoreFullError", "StoreUnavailableError")
+        if backend == "sqlite"
+        else said == "StoreFullError"
+    )
     assert (kept, after) == ("vvvv", "xxxx")
 
 
@@ -302,7 +326,11 @@ def test_sqlite_says_when_it_is_full(tmp_path, key):
 def read_only(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Root may write anywhere, so a read-only directory is told to those who ask."""
     real = os.access
-    monkeypatch.setattr(os, "access", lambda item, mode: not (mode & os.W_OK and str(item).startswith(str(path))) and real(item, mode))
+    monkeypatch.setattr(
+        os,
+        "access",
+        lambda item, mode: not (mode & os.W_OK and str(item).startswith(str(path))) and real(item, mode),
+    )
 
 
 def test_a_read_only_store_is_read_and_not_written(tmp_path, key, backend, monkeypatch):
@@ -349,8 +377,13 @@ def test_without_sqlite_the_file_store_is_made_with_a_warning(tmp_path, key):
                 service.create_secret("a", "api_key", {"value": "vvvv"})
                 print(service.registry.backend, [str(item.category.__name__) for item in caught])
     """)
-    assert finish(run_python(code, str(tmp_path / "s"), key.to_text())).strip() == "file ['StoreFallbackWarning']"
-    with open_service(tmp_path / "s", None, key) as service:  # SQLite is there again, and the store stays where it is
+    assert (
+        finish(run_python(code, str(tmp_path / "s"), key.to_text())).strip()
+        == "file ['StoreFallbackWarning']"
+    )
+    with open_service(
+        tmp_path / "s", None, key
+    ) as service:  # SQLite is there again, and the store stays where it is
         assert service.registry.backend == "file"
         assert service.get_secret("a").data == {"value": "vvvv"}
     assert not (tmp_path / "s" / "secrets.db").exists()
@@ -377,7 +410,10 @@ def test_a_backend_asked_for_by_name_is_never_replaced(tmp_path, key, monkeypatc
     monkeypatch.setattr(sqlite3, "connect", broken)
     with pytest.raises(StoreUnavailableError, match="disk I/O"):
         open_service(tmp_path / "s", "sqlite", key)
-    with pytest.warns(StoreFallbackWarning, match="disk I/O"), open_service(tmp_path / "s", None, key) as service:
+    with (
+        pytest.warns(StoreFallbackWarning, match="disk I/O"),
+        open_service(tmp_path / "s", None, key) as service,
+    ):
         assert service.registry.backend == "file"
     assert not list((tmp_path / "s").glob("*.db*"))
 
@@ -431,11 +467,13 @@ def test_a_migration_upgrades_an_older_schema(tmp_path, key, monkeypatch):
 
     with open_service(tmp_path / "s", "sqlite", key) as service:
         service.create_secret("a", "api_key", {"value": "vvvv"})
-    monkeypatch.setattr(module, "MIGRATIONS", (*schema.MIGRATIONS, "CREATE TABLE later (x TEXT); CREATE INDEX later_x ON later (x)"))
+    monkeypatch.setattr(
+        module,
+        "MIGRATIONS",
+        (*schema.MIGRATIONS, "CREATE TABLE later (x TEXT); CREATE INDEX later_x ON later (x)"),
+    )
     monkeypatch.setattr(module, "SCHEMA_VERSION", schema.SCHEMA_VERSION + 1)
     with open_service(tmp_path / "s", "sqlite", key) as service:
         assert service.registry.status().schema_version == schema.SCHEMA_VERSION + 1
         assert service.registry._rows("SELECT count(*) FROM later")[0][0] == 0
         assert service.get_secret("a").data == {"value": "vvvv"}
-
-

@@ -14,8 +14,20 @@ GOOD = {
     "api_key": {"value": "v-alue"},
     "basic_auth": {"username": "u-ser", "password": "p-ass"},
     "bearer_token": {"token": "t-oken", "expires_at": "2027-01-01T00:00:00Z"},
-    "oauth": {"client_id": "c-id", "client_secret": "c-sec", "scopes": ["a", "b"], "token_url": "https://x/t"},
-    "custom": {"host": "h-ost", "port": 5432, "ratio": 0.5, "tls": True, "list": ["a", {"b": 1}], "deep": {"er": {"x": ""}}},
+    "oauth": {
+        "client_id": "c-id",
+        "client_secret": "c-sec",
+        "scopes": ["a", "b"],
+        "token_url": "https://x/t",
+    },
+    "custom": {
+        "host": "h-ost",
+        "port": 5432,
+        "ratio": 0.5,
+        "tls": True,
+        "list": ["a", {"b": 1}],
+        "deep": {"er": {"x": ""}},
+    },
 }
 
 
@@ -24,7 +36,9 @@ def test_each_type_keeps_its_fields(name):
     assert validated(name, GOOD[name]) == GOOD[name]
 
 
-@pytest.mark.parametrize(("alias", "name"), [("apiKey", "api_key"), ("basicAuth", "basic_auth"), ("bearerToken", "bearer_token")])
+@pytest.mark.parametrize(
+    ("alias", "name"), [("apiKey", "api_key"), ("basicAuth", "basic_auth"), ("bearerToken", "bearer_token")]
+)
 def test_camel_case_names_are_accepted(alias, name):
     assert validated(alias, GOOD[name]) == GOOD[name]
 
@@ -98,12 +112,22 @@ def test_a_third_party_registers_a_type_of_its_own():
 
 
 json_values = st.recursive(
-    st.text(st.characters(exclude_categories=["Cs"])) | st.integers() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), inner, max_size=4),
+    st.text(st.characters(exclude_categories=["Cs"]))
+    | st.integers()
+    | st.booleans()
+    | st.floats(allow_nan=False, allow_infinity=False),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), inner, max_size=4)
+    ),
     max_leaves=12,
 )
 
 
-@given(st.dictionaries(st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,20}", fullmatch=True), json_values, min_size=1, max_size=4))
+@given(
+    st.dictionaries(
+        st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,20}", fullmatch=True), json_values, min_size=1, max_size=4
+    )
+)
 def test_any_json_value_comes_back_as_it_went_in(fields):
     assert validated("custom", fields) == fields

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from sealflow.resolver.encodings import forms, texts
 
 MASK = "***"
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Redactor:
@@ -71,9 +73,8 @@ class Redactor:
         if automaton is None:
             return []
         merged: list[tuple[int, int]] = []
-        for _, start, end in sorted(
-            automaton.find_matches_as_indexes(text, overlapping=True), key=lambda match: match[1]
-        ):
+        matches = automaton.find_matches_as_indexes(_searchable(text), overlapping=True)
+        for _, start, end in sorted(matches, key=lambda match: match[1]):
             if merged and start <= merged[-1][1]:
                 merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
             else:
@@ -89,5 +90,12 @@ class Redactor:
             if new:
                 self._texts |= new
                 patterns = set().union(*(forms(text) for text in self._texts))
-                self._automaton = AhoCorasick(sorted(patterns)) if patterns else None
+                self._automaton = AhoCorasick(sorted(map(_searchable, patterns))) if patterns else None
             return self._automaton
+
+
+def _searchable(text: str) -> str:
+    """Return ``text`` with lone surrogates replaced, one character for one: the library takes valid Unicode only."""
+    if text.isascii() or not _SURROGATE.search(text):
+        return text
+    return _SURROGATE.sub("\ufffd", text)

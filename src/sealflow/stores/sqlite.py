@@ -278,7 +278,9 @@ class SqliteStore:
         except OSError as error:
             private.raise_for(error, self._database, "opened")
         if header[:16] != b"SQLite format 3\0" or header[68:72] != APPLICATION_ID.to_bytes(4):
-            raise DamagedRecordError(f"{self._database} is no store of sealflow", hint="Restore it from a backup")
+            raise DamagedRecordError(
+                f"{self._database} is no store of sealflow", hint="Restore it from a backup"
+            )
 
     def _check_log_is_empty(self) -> None:
         log = self._path / (DATABASE + "-wal")

@@ -21,7 +21,9 @@ from sealflow.stores.base import SecretRegistry, StoredSecret, StoredVersion
 _TIME = "2026-01-02T03:04:05.678901Z"
 _POLICY = '{"allowed_hosts":null,"allowed_workflows":null,"expires_at":null}'
 _KEYRING = KeyringDocument(
-    (Dek("00" * 8, "active", _TIME),), (KeyWrap("00" * 8, "11" * 8, b"wrapped\0\xff"),), (Kek("11" * 8, "key", None, _TIME),)
+    (Dek("00" * 8, "active", _TIME),),
+    (KeyWrap("00" * 8, "11" * 8, b"wrapped\0\xff"),),
+    (Kek("11" * 8, "key", None, _TIME),),
 )
 
 
@@ -31,7 +33,16 @@ def stored(name: str, *records: bytes | None, tags: tuple[str, ...] = (), **chan
         StoredVersion(number, changes.get("type", "api_key"), _POLICY, _TIME, record)
         for number, record in enumerate(records or (b"record",), 1)
     )
-    return StoredSecret(f"id-{name}", name, changes.get("description"), tags, _TIME, _TIME, changes.get("deleted_at"), versions)
+    return StoredSecret(
+        f"id-{name}",
+        name,
+        changes.get("description"),
+        tags,
+        _TIME,
+        _TIME,
+        changes.get("deleted_at"),
+        versions,
+    )
 
 
 class StoreContract:

@@ -161,15 +161,14 @@ class _Checker:
         return None
 
     def _add(self, place: Place, error: SealflowError, offset: int | None = None, value: str = "") -> None:
+        written = None
+        if offset is not None:
+            start = max(value.rfind("{{", 0, offset + 2), 0)
+            end = value.find("}}", start)
+            written, offset = value[start : end + 2 if end >= 0 else len(value)][:200], start
         line, column = self._positions.of(place, offset, value)
-        if isinstance(error, ReferenceSyntaxError) and offset is not None:
-            # The column of the error counts within the text; where the file shows that text it counts from there.
-            start = max(value.rfind("{{", 0, offset + 1), 0)
-            line, column = self._positions.of(place, start, value)
-            column += offset - start
-        reference = value if isinstance(error, ReferenceSyntaxError) and len(value) <= 200 else None
         self.findings.append(
-            Finding(str(self._path), line, column, spelled_path(place), reference, error.message, error.hint)
+            Finding(str(self._path), line, column, spelled_path(place), written, error.message, error.hint)
         )
 
 

@@ -13,7 +13,8 @@ from tenacity import (
     RetryCallState,
     retry_if_exception,
     stop_after_attempt,
-    wait_exponential_jitter,
+    wait_exponential,
+    wait_random,
 )
 
 from sealflow.errors import ProviderUnavailableError, SealflowError, StoreUnavailableError, WorkflowError
@@ -222,7 +223,7 @@ def _described(error: Exception, node: BaseNode) -> dict[str, str]:
 
 
 def _retrying(policy: RetryPolicy) -> AsyncRetrying:
-    backoff = wait_exponential_jitter(initial=policy.delay, max=policy.max_delay, jitter=policy.delay)
+    backoff = wait_exponential(multiplier=policy.delay, max=policy.max_delay) + wait_random(0, policy.delay)
 
     def wait(state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Discriminator, SecretStr, Tag, field_validator
+from pydantic import BeforeValidator, ConfigDict, Discriminator, SecretStr, Tag, field_validator
 
 from sealflow.errors import NodeConfigError, ReferenceSyntaxError
 from sealflow.model.references import parse
 from sealflow.workflow.config import NodeConfig
+
+
+def as_text(value: Any) -> Any:
+    """Numbers and booleans as JSON writes them: a secret's field or a YAML value need not be quoted."""
+    return json.dumps(value) if isinstance(value, bool | int | float) else value
+
+
+MaskedText = Annotated[SecretStr, BeforeValidator(as_text)]
 
 
 class NoAuth(NodeConfig):
@@ -30,7 +39,7 @@ class BearerAuth(NodeConfig):
 
 class HeadersAuth(NodeConfig):
     type: Literal["headers"]
-    headers: dict[str, SecretStr]
+    headers: dict[str, MaskedText]
 
 
 class SecretAuth(NodeConfig):

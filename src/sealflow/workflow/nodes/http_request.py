@@ -18,24 +18,25 @@ from sealflow.model import times
 from sealflow.workflow.config import NodeConfig
 from sealflow.workflow.destination import check_destination
 from sealflow.workflow.node import BaseNode, NodeContext, Outputs, Retry
-from sealflow.workflow.nodes.http_auth import Auth, NoAuth, auth_headers, basic, spelled_out
+from sealflow.workflow.nodes.http_auth import (
+    Auth,
+    MaskedText,
+    NoAuth,
+    as_text,
+    auth_headers,
+    basic,
+    spelled_out,
+)
 from sealflow.workflow.nodes.http_client import NetworkError, Request, Transport, send
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _NOT_FROM_INPUT = {"host", "content-length", "transfer-encoding", "connection"}
 
 
-def _as_text(value: Any) -> Any:
-    """Numbers and booleans as JSON writes them: a secret's field or a YAML value need not be quoted."""
-    return json.dumps(value) if isinstance(value, bool | int | float) else value
-
-
 def _upper(value: Any) -> Any:
     return value.upper() if isinstance(value, str) else value
 
 
-HeaderValue = Annotated[SecretStr, BeforeValidator(_as_text)]
-Scalar = Annotated[SecretStr, BeforeValidator(_as_text)]
 Method = Annotated[
     Literal["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"], BeforeValidator(_upper)
 ]
@@ -46,8 +47,8 @@ class HttpRequestConfig(NodeConfig):
 
     url: SecretStr | None = None
     method: Method = "GET"
-    query: dict[str, Scalar | list[Scalar] | None] = Field(default_factory=dict)
-    headers: dict[str, HeaderValue] = Field(default_factory=dict)
+    query: dict[str, MaskedText | list[MaskedText] | None] = Field(default_factory=dict)
+    headers: dict[str, MaskedText] = Field(default_factory=dict)
     auth: Auth = Field(default_factory=lambda: NoAuth(type="none"))
     body: Any = None
     body_type: Literal["json", "form", "text", "raw"] | None = None
@@ -186,7 +187,7 @@ def _request(config: HttpRequestConfig, parts: dict[str, Any], context: NodeCont
         headers.put(name, value.get_secret_value(), secret=_referenced(context, f"headers.{name}"))
     for name, given in parts.get("headers", {}).items():
         if str(name).lower() not in _NOT_FROM_INPUT:
-            headers.put(str(name), str(_as_text(given)), secret=False)
+            headers.put(str(name), str(as_text(given)), secret=False)
     auth_is_secret = any(path.startswith("auth") for path in context.referenced)
     for name, credential in auth_headers(config.auth).items():
         headers.put(name, credential, secret=auth_is_secret, wins=True)
@@ -265,7 +266,7 @@ def _with_query(url: URL, config: HttpRequestConfig, parts: dict[str, Any], cont
     for name, given in parts.get("query", {}).items():
         if not _referenced(context, f"query.{name}"):
             query[str(name)] = [
-                str(_as_text(item))
+                str(as_text(item))
                 for item in (given if isinstance(given, list) else [given])
                 if item is not None
             ]
@@ -285,7 +286,7 @@ def _body(content: Any, kind: str | None) -> tuple[bytes | None, str | None]:
         if not isinstance(content, Mapping):
             raise NodeConfigError("a body of type form is a mapping", hint="Give {field: value}", path="body")
         pairs = {
-            name: [_as_text(item) for item in value] if isinstance(value, list) else _as_text(value)
+            name: [as_text(item) for item in value] if isinstance(value, list) else as_text(value)
             for name, value in content.items()
         }
         return urlencode(pairs, doseq=True).encode(), "application/x-www-form-urlencoded"

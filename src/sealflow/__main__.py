@@ -1,0 +1,5 @@
+"""``python -m sealflow``."""
+
+from sealflow.cli.main import main
+
+main()

@@ -1,0 +1,110 @@
+"""What the documentation shows is run: commands, Python, and workflow files."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sealflow import Workflow
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+FENCE = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+
+
+def blocks(page: Path) -> list[tuple[str, str, str]]:
+    return FENCE.findall(page.read_text(encoding="utf-8"))
+
+
+def name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if any(kind in ("console", "python", "yaml") for kind, _, _ in blocks(page))],
+    ids=name,
+)
+def test_what_a_page_shows_works(page, own_world):
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    for number, (kind, file, text) in enumerate(blocks(page)):
+        if kind == "python":
+            folder = own_world / f"python{number}"
+            folder.mkdir()
+            done = subprocess.run(
+                [sys.executable, "-W", "error", "-c", text],
+                cwd=folder,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, done.stderr
+        elif kind == "console":
+            for line in text.splitlines():
+                assert line.startswith("$ "), line
+                done = subprocess.run(
+                    ["bash", "-c", line[2:]],
+                    cwd=own_world,
+                    env=environment,
+                    capture_output=True,
+                    text=True,
+                    check=False,
+                )
+                assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+        elif kind == "yaml" and "sealflow:" in text:
+            path = own_world / (file or f"example{number}.yaml")
+            path.write_text(text, encoding="utf-8")
+            Workflow.load(path)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_lead_somewhere(page):
+    for target in LINK.findall(page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
+
+
+def test_every_page_is_in_the_index():
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    for page in (ROOT / "docs").rglob("*.md"):
+        if page.parent.name != "decisions" and page.name != "README.md":
+            assert str(page.relative_to(ROOT / "docs")) in index
+
+
+def test_every_variable_and_error_has_its_line():
+    from sealflow import settings
+
+    environment = (ROOT / "docs" / "reference" / "environment.md").read_text(encoding="utf-8")
+    for value in vars(settings).values():
+        if isinstance(value, str) and value.startswith("WORKFLOW_SECRETS_"):
+            assert f"`{value}`" in environment
+    import sealflow
+
+    errors = (ROOT / "docs" / "reference" / "errors.md").read_text(encoding="utf-8")
+    for public in sealflow.__all__:
+        if public.endswith("Error"):
+            assert f"`{public}`" in errors
+
+
+def test_every_test_that_the_security_model_names_is_there():
+    text = (ROOT / "docs" / "explanation" / "security-model.md").read_text(encoding="utf-8")
+    for file, test in re.findall(r"`(test_\w+\.py)(?:::(\w+))?`", text):
+        source = (ROOT / "tests" / file).read_text(encoding="utf-8")
+        assert not test or f"def {test}(" in source, test
+
+
+def test_every_public_name_can_be_imported():
+    import sealflow
+
+    for public in sealflow.__all__:
+        assert getattr(sealflow, public) is not None
+    assert "open_service" in dir(sealflow)
+    with pytest.raises(AttributeError):
+        sealflow.nonsense  # noqa: B018
