@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,10 @@ pytest.register_assert_rewrite(
 )
 sys.path.insert(0, str(Path(__file__).parent))
 
+import boto3
+
 import sealflow
+from real_servers import Moto, OpenBao
 from sealflow.crypto.master_key import MasterKey
 from servers import HttpServer
 
@@ -105,3 +109,45 @@ def store_key(monkeypatch: pytest.MonkeyPatch, key: MasterKey) -> MasterKey:
     """A master key in the environment, for the command line."""
     monkeypatch.setenv("WORKFLOW_SECRETS_MASTER_KEY", key.to_text())
     return key
+
+
+VAULT_VALUE = "hunter2-from-vault"
+VAULT_READER = (
+    'path "secret/data/apps/*" { capabilities = ["read"] }\npath "kv1/apps/*" { capabilities = ["read"] }'
+)
+AWS_VALUE = "hunter2-from-aws"
+
+
+@pytest.fixture(scope="session")
+def bao(tmp_path_factory):
+    with OpenBao(tmp_path_factory.mktemp("bao")) as running:
+        running.policy("reader", VAULT_READER)
+        running.put("apps/github", {"token": VAULT_VALUE, "deep": {"er": [1, {"x": True}]}})
+        running.put("apps/team/app", {"value": "nested-path"})
+        running.put("other/hidden", {"value": "hidden"})
+        running.client.secrets.kv.v1.create_or_update_secret(
+            "apps/github", {"token": "from-v1"}, mount_point="kv1"
+        )
+        yield running
+
+
+@pytest.fixture(scope="session")
+def moto(tmp_path_factory):
+    with Moto(tmp_path_factory.mktemp("moto")) as running:
+        running.client = boto3.client(
+            "secretsmanager",
+            region_name="eu-west-1",
+            endpoint_url=running.url,
+            aws_access_key_id="a",
+            aws_secret_access_key="b",
+        )
+        for name, text in {
+            "github": json.dumps({"token": AWS_VALUE, "deep": {"er": [1, True]}}),
+            "text": "just text",
+            "list": "[1]",
+            "empty": "{}",
+            "prod/db": json.dumps({"p": "prod-db"}),
+        }.items():
+            running.client.create_secret(Name=name, SecretString=text)
+        running.client.create_secret(Name="binary", SecretBinary=b"\x00\xff")
+        yield running

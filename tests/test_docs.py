@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from sealflow import Workflow
+from sealflow.providers.registry import _kind
+from sealflow.providers.settings import load_file
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -28,7 +30,11 @@ def name(page: Path) -> str:
 
 @pytest.mark.parametrize(
     "page",
-    [page for page in PAGES if any(kind in ("console", "python", "yaml") for kind, _, _ in blocks(page))],
+    [
+        page
+        for page in PAGES
+        if any(kind in ("console", "python", "toml", "yaml") for kind, _, _ in blocks(page))
+    ],
     ids=name,
 )
 def test_what_a_page_shows_works(page, own_world):
@@ -58,6 +64,11 @@ def test_what_a_page_shows_works(page, own_world):
                     check=False,
                 )
                 assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+        elif kind == "toml":
+            path = own_world / f"config{number}.toml"
+            path.write_text(text, encoding="utf-8")
+            for settings in load_file(path).ordered():
+                _kind(settings.kind).Options.model_validate(settings.options)
         elif kind == "yaml" and "sealflow:" in text:
             path = own_world / (file or f"example{number}.yaml")
             path.write_text(text, encoding="utf-8")

@@ -19,8 +19,8 @@ from sealflow import (
     TamperedError,
     WorkflowNotAllowedError,
 )
+from sealflow.model.logs import cleaned_logs
 from sealflow.resolver.encodings import forms
-from sealflow.resolver.logs import redacted_logs
 from sealflow.resolver.redactor import Redactor
 
 
@@ -330,7 +330,7 @@ def test_no_value_survives_in_any_text(values, between):
 def test_log_records_are_clean_for_every_handler(caplog):
     redactor = Redactor()
     redactor.add("hunter2")
-    with caplog.at_level(logging.DEBUG), redacted_logs(redactor):
+    with caplog.at_level(logging.DEBUG), cleaned_logs(redactor.clean):
         logger = logging.getLogger("some.library")
         logger.info("value %s and %r", "hunter2", {"k": "hunter2"})
         logger.info("bad format %d %d", "hunter2")
@@ -353,8 +353,8 @@ def test_log_cleaning_nests(caplog):
     one.add("hunter1")
     two.add("hunter2")
     factory = logging.getLogRecordFactory()
-    with redacted_logs(one):
-        with redacted_logs(two):
+    with cleaned_logs(one.clean):
+        with cleaned_logs(two.clean):
             logging.getLogger("x").warning("hunter1 hunter2")
         logging.getLogger("x").warning("hunter1 stays masked")
     assert "hunter1" not in caplog.text

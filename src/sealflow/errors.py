@@ -122,7 +122,12 @@ class ProviderError(SealflowError):
 
 
 class ProviderUnavailableError(ProviderError):
-    """Timeout, no connection, 429, 5xx or sealed: trying again later may help."""
+    """Timeout, no connection, 429, 5xx or sealed: trying again later may help.
+
+    ``retry_after``: the seconds that the provider asked to wait, or None.
+    """
+
+    retry_after: float | None = None
 
 
 class ProviderDeniedError(ProviderError):

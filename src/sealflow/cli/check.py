@@ -1,38 +1,39 @@
-"""``sealflow check``: references in workflow files, without running or decrypting anything."""
+"""``sealflow check``: references in workflow files, without running anything."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from sealflow.cli.common import json_option, print_json
+from sealflow.cli.provider import config_option
+from sealflow.errors import SealflowError, StoreUnavailableError
+
+if TYPE_CHECKING:
+    from sealflow.model.references import Reference
+    from sealflow.workflow.check import Ask, Known
 
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--providers", is_flag=True, help="Also ask the providers for what is not in the local store.")
+@config_option
 @json_option
-def check(files: tuple[Path, ...], as_json: bool) -> None:
+def check(files: tuple[Path, ...], providers: bool, config: Path | None, as_json: bool) -> None:
     """Check workflow FILEs: their form, their references, and that the secrets exist. Needs no master key.
 
     Exit code 1 when there is anything to correct: good for CI.
     """
-    from sealflow.errors import StoreUnavailableError
-    from sealflow.service.service import list_infos
-    from sealflow.settings import Settings
-    from sealflow.stores.select import open_registry
-    from sealflow.workflow.check import Known, check_file
+    from sealflow.workflow.check import check_file
 
-    try:
-        registry = open_registry(Settings.load())
-    except StoreUnavailableError as error:
-        known = Known({}, error)
-    else:
-        try:
-            known = Known({info.name: info for info in list_infos(registry)})
-        finally:
-            registry.close()
-    checked = [check_file(file, known) for file in files]
+    known = _known()
+    with _asking(config, files[0].absolute().parent) if providers else contextlib.nullcontext() as ask:
+        checked = [check_file(file, known._replace(ask=ask)) for file in files]
     findings = [finding for item in checked for finding in item.findings]
     if as_json:
         print_json([finding._asdict() for finding in findings])
@@ -47,3 +48,40 @@ def check(files: tuple[Path, ...], as_json: bool) -> None:
             )
     if findings:
         click.get_current_context().exit(1)
+
+
+def _known() -> Known:
+    """Return the secrets of the local store, from their metadata."""
+    from sealflow.service.service import list_infos
+    from sealflow.settings import Settings
+    from sealflow.stores.select import open_registry
+    from sealflow.workflow.check import Known
+
+    try:
+        registry = open_registry(Settings.load())
+    except StoreUnavailableError as error:
+        return Known({}, error)
+    try:
+        return Known({info.name: info for info in list_infos(registry)})
+    finally:
+        registry.close()
+
+
+@contextlib.contextmanager
+def _asking(config: Path | None, beside: Path) -> Iterator[Ask]:
+    """Give what resolves a reference and keeps nothing but the error."""
+    from sealflow.resolver.opening import opened_resolver
+
+    with opened_resolver(config, beside=beside, needs_local=False) as resolver, asyncio.Runner() as runner:
+
+        def ask(reference: Reference) -> SealflowError | None:
+            try:
+                runner.run(resolver.resolve_config(str(reference)))
+            except SealflowError as error:
+                return error
+            return None
+
+        try:
+            yield ask
+        finally:
+            runner.run(resolver.close())

@@ -23,6 +23,7 @@ _COMMANDS = {
     "check": "sealflow.cli.check:check",
     "run": "sealflow.cli.run:run",
     "store": "sealflow.cli.store:store",
+    "provider": "sealflow.cli.provider:provider",
     "key": "sealflow.cli.key:key",
     "demo": "sealflow.cli.demo:demo",
 }

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sealflow.cli.common import json_option, read_input, read_json
+from sealflow.cli.provider import config_option
 
 if TYPE_CHECKING:
     from sealflow.workflow.engine import OnChange
@@ -26,6 +27,7 @@ _SIGNS = {"completed": "ok", "failed": "FAILED", "skipped": "skipped"}
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
+@config_option
 @click.option("--input", "input_", metavar="JSON|@FILE|-", help="Data for the nodes that no link leads to.")
 @click.option(
     "--max-concurrency", type=click.IntRange(min=1), default=10, show_default=True, help="Nodes at a time."
@@ -44,6 +46,7 @@ _SIGNS = {"completed": "ok", "failed": "FAILED", "skipped": "skipped"}
 def run(
     file: Path,
     input_: str | None,
+    config: Path | None,
     max_concurrency: int,
     timeout: float | None,
     strict: bool,
@@ -63,8 +66,8 @@ def run(
     # Functions that stand beside the workflow file are found, as Python finds modules beside a script.
     sys.path[:0] = [str(file.absolute().parent), os.getcwd()]  # noqa: PTH109
     workflow = Workflow.load(file)
-    inputs = _input(input_)
-    execution = _execute(workflow, inputs, max_concurrency, timeout, quiet=as_json)
+    limits = {"max_concurrency": max_concurrency, "timeout": timeout}
+    execution = _execute(workflow, _input(input_), config, file.absolute().parent, limits, quiet=as_json)
     unhandled = list(unhandled_errors(workflow, execution))
     if as_json:
         click.echo(execution.to_json())
@@ -81,27 +84,28 @@ def _input(text: str | None) -> Any:
 
 
 def _execute(
-    workflow: Workflow, inputs: Any, max_concurrency: int, timeout: float | None, *, quiet: bool
+    workflow: Workflow, inputs: Any, config: Path | None, beside: Path, limits: dict[str, Any], *, quiet: bool
 ) -> Execution:
+    from sealflow.resolver.opening import opened_resolver
+    from sealflow.resolver.resolver import Resolver
     from sealflow.workflow.engine import run_workflow
 
-    async def execute() -> Execution:
+    async def execute(resolver: Resolver) -> Execution:
         cancel = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             with contextlib.suppress(ValueError, NotImplementedError):  # not in the main thread
                 loop.add_signal_handler(number, cancel.set)
         with _progress(workflow, quiet=quiet) as on_change:
-            return await run_workflow(
-                workflow,
-                inputs,
-                max_concurrency=max_concurrency,
-                timeout=timeout,
-                cancel=cancel,
-                on_change=on_change,
-            )
+            async with resolver:
+                return await run_workflow(
+                    workflow, inputs, resolver=resolver, cancel=cancel, on_change=on_change, **limits
+                )
 
-    return asyncio.run(execute())
+    if not any(node.references for node in workflow.nodes.values()):
+        return asyncio.run(execute(Resolver(None)))  # nothing to open
+    with opened_resolver(config, beside=beside) as resolver:
+        return asyncio.run(execute(resolver))
 
 
 @contextlib.contextmanager

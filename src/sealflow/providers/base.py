@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from sealflow.model.policy import Policy
@@ -33,14 +33,13 @@ class ExternalSecretProvider(Protocol):
 
 
 class Found(NamedTuple):
-    """A secret's fields with the policy that binds them and where they came from."""
+    """A secret's fields with the policy that binds them and where they came from; ``stale``: from before a failure."""
 
     data: Mapping[str, Any]
     policy: Policy
     source: str
     version: int | None = None
+    stale: bool = False
 
 
 NO_POLICY = Policy()
-Answers = dict[str, Found]
-Names = Iterable[str]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Iterable, Sequence
 
-from sealflow.errors import ProviderError, SealflowError, SecretNotFoundError
+from sealflow.errors import ProviderUnavailableError, SealflowError, SecretNotFoundError
 from sealflow.model.names import closest, shown
-from sealflow.providers.base import NO_POLICY, ExternalSecretProvider, Found
+from sealflow.providers.base import ExternalSecretProvider, Found
 from sealflow.providers.local import LOCAL, LocalStore
+from sealflow.resolver.source import ProviderSource, denied_or_malformed
+
+log = logging.getLogger("sealflow.resolver")
 
 Key = tuple[str | None, str]
 """A provider's name where a reference pins one, and the secret's name."""
@@ -16,67 +21,125 @@ Answer = Found | SealflowError
 
 
 class Chain:
-    """Asks the providers in order, then the local store; a pinned reference asks its provider alone."""
+    """Asks the providers in order, then the local store; a pinned reference asks its provider alone.
 
-    def __init__(self, providers: Sequence[ExternalSecretProvider], local: LocalStore | None) -> None:
-        self._providers = {provider.name: provider for provider in providers}
+    Found: used. Not found: the next. Denied or malformed: an error. Unavailable: the next, with a warning when
+    that one served, else an error that names every provider asked and what each said.
+    """
+
+    def __init__(self, sources: Sequence[ProviderSource], local: LocalStore | None, timeout: float) -> None:
+        self._sources = {source.name: source for source in sources}
         self._local = local
+        self._timeout = timeout
+
+    @property
+    def providers(self) -> list[ExternalSecretProvider]:
+        """The providers, in their order."""
+        return [source.provider for source in self._sources.values()]
 
     async def get_many(self, keys: Iterable[Key]) -> dict[Key, Answer]:
         """Return for each key what was found, or the error that says why nothing was."""
-        answers: dict[Key, Answer] = {}
-        unanswered: list[Key] = []
-        for key in keys:
-            answer = await self._from_providers(key) if self._providers or key[0] is not None else None
-            if answer is None:
-                unanswered.append(key)
-            else:
-                answers[key] = answer
-        if unanswered:
-            answers.update(self._from_local(unanswered))
-        return answers
+        search = _Search(list(keys))
+        if self._sources:
+            try:
+                async with asyncio.timeout(self._timeout):
+                    for source in self._sources.values():
+                        await self._ask(source, search)
+            except TimeoutError:
+                search.ran_out(self._timeout)
+        self._ask_local(search)
+        return {key: search.answers.get(key) or self._missing(key, search) for key in search.keys}
 
-    async def _from_providers(self, key: Key) -> Answer | None:
+    async def close(self) -> None:
+        """Close the providers; the local store is its owner's."""
+        for source in self._sources.values():
+            await source.close()
+
+    async def _ask(self, source: ProviderSource, search: _Search) -> None:
+        keys = [key for key in search.open() if key[0] in (None, source.name)]
+        if not keys:
+            return
+        outcomes = await source.get_many(dict.fromkeys(name for _, name in keys))
+        for key in keys:
+            outcome = outcomes[key[1]]
+            if isinstance(outcome, Found):
+                search.found(key, outcome)
+            elif outcome is not None and denied_or_malformed(outcome):
+                search.answers[key] = outcome
+            else:
+                search.note(key, source.name, outcome)
+
+    def _ask_local(self, search: _Search) -> None:
+        keys = [key for key in search.open() if key[0] in (None, LOCAL)]
+        if self._local is None or not keys:
+            return
+        problem = None
+        try:
+            found = self._local.get_many({name for _, name in keys})
+        except SealflowError as error:
+            problem, found = error, {}
+        for key in keys:
+            if problem is not None:
+                search.answers[key] = problem
+            elif key[1] in found:
+                search.found(key, found[key[1]])
+            else:
+                search.note(key, LOCAL, None)
+
+    def _missing(self, key: Key, search: _Search) -> SealflowError:
         pinned, name = key
-        if pinned is not None and pinned != LOCAL and pinned not in self._providers:
-            known = (*self._providers, *((LOCAL,) if self._local else ()))
-            return SecretNotFoundError(
-                f"there is no provider {shown(pinned)}",
-                hint=closest(pinned, known, what="providers"),
+        if pinned is not None and pinned != LOCAL and pinned not in self._sources:
+            known = (*self._sources, *((LOCAL,) if self._local else ()))
+            hint = closest(pinned, known, what="providers")
+            return SecretNotFoundError(f"there is no provider {shown(pinned)}", hint=hint, secret=name)
+        said = search.said[key]
+        unavailable = [error for _, error in said if error is not None]
+        if unavailable:
+            told = "; ".join(f"{source}: {error.message if error else 'not found'}" for source, error in said)
+            return ProviderUnavailableError(
+                f"the secret {shown(name)} could not be resolved ({told})",
+                hint=unavailable[0].hint,
                 secret=name,
             )
-        for provider in self._providers.values():
-            if pinned in (None, provider.name):
-                try:
-                    data = await provider.get_secret(name)
-                except ProviderError as error:
-                    return error
-                if data is not None:
-                    return Found(data, NO_POLICY, provider.name)
-        return None
-
-    def _from_local(self, keys: list[Key]) -> dict[Key, Answer]:
-        names = {name for pinned, name in keys if pinned in (None, LOCAL)}
-        try:
-            found = self._local.get_many(names) if self._local is not None and names else {}
-        except SealflowError as error:
-            return dict.fromkeys(keys, error)
-        return {
-            key: found[key[1]] if key[1] in found and key[0] in (None, LOCAL) else self._missing(key)
-            for key in keys
-        }
-
-    def _missing(self, key: Key) -> SecretNotFoundError:
-        pinned, name = key
         if self._local is not None and pinned in (None, LOCAL):
             hint = self._local.hint(name)
         else:
             hint = f"Make it in {pinned or 'one of the providers'}, or correct its name"
-        asked = [provider for provider in self._providers if pinned in (None, provider)]
-        said = f" (asked: {', '.join(asked)})" if asked else ""
-        return SecretNotFoundError(f"there is no secret {shown(name)}{said}", hint=hint, secret=name)
+        asked = ", ".join(source for source, _ in said)
+        told = f" (asked: {asked})" if self._sources and asked else ""
+        return SecretNotFoundError(f"there is no secret {shown(name)}{told}", hint=hint, secret=name)
 
-    async def close(self) -> None:
-        """Close the providers; the local store is its owner's."""
-        for provider in self._providers.values():
-            await provider.close()
+
+class _Search:
+    """What is known so far of the keys of one call."""
+
+    def __init__(self, keys: list[Key]) -> None:
+        self.keys = keys
+        self.answers: dict[Key, Answer] = {}
+        self.said: dict[Key, list[tuple[str, ProviderUnavailableError | None]]] = {key: [] for key in keys}
+        self._late = False
+
+    def open(self) -> list[Key]:
+        return [key for key in self.keys if key not in self.answers]
+
+    def note(self, key: Key, source: str, outcome: object) -> None:
+        self.said[key].append((source, outcome if isinstance(outcome, ProviderUnavailableError) else None))
+
+    def found(self, key: Key, found: Found) -> None:
+        self.answers[key] = found
+        failed = [f"{source}: {error.message}" for source, error in self.said[key] if error is not None]
+        if failed:
+            log.warning("the secret %s came from %s, because %s", key[1], found.source, "; ".join(failed))
+        elif found.stale:
+            log.warning(
+                "the secret %s is the last known value of %s, which cannot answer now", key[1], found.source
+            )
+
+    def ran_out(self, seconds: float) -> None:
+        """Note for every open key that the time for all providers together is over."""
+        problem = ProviderUnavailableError(
+            f"all providers together took more than {seconds:g} seconds",
+            hint="Raise the resolver's timeout in sealflow.toml",
+        )
+        for key in self.open():
+            self.note(key, "providers", problem)

@@ -20,8 +20,10 @@ from sealflow.model.policy import Policy
 from sealflow.model.references import Place, Reference, references_in, spelled_path, substituted
 from sealflow.providers.base import ExternalSecretProvider, Found
 from sealflow.providers.local import LocalStore
+from sealflow.providers.settings import ProviderSettings
 from sealflow.resolver.chain import Chain, Key
 from sealflow.resolver.redactor import Redactor
+from sealflow.resolver.source import ProviderSource
 from sealflow.service.service import SecretService
 
 
@@ -61,9 +63,20 @@ class Resolver:
     """
 
     def __init__(
-        self, service: SecretService | None, providers: Sequence[ExternalSecretProvider] = ()
+        self,
+        service: SecretService | None,
+        providers: Sequence[ExternalSecretProvider | ProviderSource] = (),
+        *,
+        timeout: float = 30,
     ) -> None:
-        self._chain = Chain(providers, LocalStore(service) if service is not None else None)
+        """``providers`` are asked in their order, before the local store; ``timeout``: seconds for all of them."""
+        sources = [item if isinstance(item, ProviderSource) else _source(item) for item in providers]
+        self._chain = Chain(sources, LocalStore(service) if service is not None else None, timeout)
+
+    @property
+    def providers(self) -> list[ExternalSecretProvider]:
+        """The providers, in the order in which they are asked."""
+        return self._chain.providers
 
     async def __aenter__(self) -> Self:
         return self
@@ -88,6 +101,11 @@ class Resolver:
         """See SecretResolver."""
         async with self.scope() as scope:
             return await scope.resolve_config(config)
+
+
+def _source(provider: ExternalSecretProvider) -> ProviderSource:
+    """Return a provider that was made in code with the settings that the file would give it."""
+    return ProviderSource(provider, ProviderSettings(name=provider.name, kind="code"))
 
 
 class ExecutionScope:

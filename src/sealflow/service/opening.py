@@ -9,7 +9,12 @@ from sealflow.crypto.master_key import KeySource, MasterKey, Passphrase, find_ma
 from sealflow.model.keys import KeyringDocument
 from sealflow.service.service import SecretService
 from sealflow.settings import Settings
-from sealflow.stores.select import open_registry
+from sealflow.stores.select import existing_backend, open_registry
+
+
+def store_exists() -> bool:
+    """Whether a store was made where the environment says, be it one that cannot be opened."""
+    return existing_backend(Settings.load()) is not None
 
 
 def open_service(

@@ -67,12 +67,12 @@ def open_registry(settings: Settings, new_keyring: NewKeyring | None = None) -> 
     """
     if settings.backend is not None:
         _target(settings.backend)
-    backend = _existing(settings)
+    backend = existing_backend(settings)
     if backend is None and new_keyring is not None:
         private.make_directory(settings.path)
         private.secure_directory(settings.path, ours=False)
         with private.StoreLock(settings.path / "store.lock").held():
-            backend = _existing(settings)
+            backend = existing_backend(settings)
             if backend is None:
                 return _create(settings, new_keyring)
     if backend is None:
@@ -86,7 +86,7 @@ def open_registry(settings: Settings, new_keyring: NewKeyring | None = None) -> 
     return registry
 
 
-def _existing(settings: Settings) -> str | None:
+def existing_backend(settings: Settings) -> str | None:
     """Return the backend of the store that is there, by its marker or, where a crash left none, by its files."""
     path = settings.path
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,11 +29,19 @@ class Finding(NamedTuple):
     hint: str | None
 
 
+Ask = Callable[[Reference], SealflowError | None]
+"""Asks the providers for what a reference names, and gives the error that a run would meet."""
+
+
 class Known(NamedTuple):
-    """What references are checked against: the store's secrets by name, or why there are none to look at."""
+    """What references are checked against: the store's secrets by name, or why there are none to look at.
+
+    ``ask`` is for the references that only a provider can answer; without it they are taken as right.
+    """
 
     secrets: Mapping[str, SecretInfo]
     missing: SealflowError | None = None
+    ask: Ask | None = None
 
 
 class Checked(NamedTuple):
@@ -127,8 +135,6 @@ class _Checker:
         self, reference: Reference, place: Place, written: str, offset: int | None, value: str
     ) -> None:
         self.count += 1
-        if reference.provider not in (None, "local"):
-            return  # only that provider can answer
         problem = self._problem(reference)
         if problem is not None:
             line, column = self._positions.of(place, offset, value)
@@ -138,6 +144,10 @@ class _Checker:
 
     def _problem(self, reference: Reference) -> tuple[str, str | None] | None:
         """Return what is wrong and a hint."""
+        pinned = reference.provider not in (None, "local")
+        if pinned or (self._known.ask is not None and reference.name not in self._known.secrets):
+            error = self._known.ask(reference) if self._known.ask is not None else None
+            return None if error is None else (error.message, error.hint)
         if self._known.missing is not None:
             return self._known.missing.message, self._known.missing.hint
         info = self._known.secrets.get(reference.name)

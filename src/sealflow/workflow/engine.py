@@ -20,9 +20,9 @@ from tenacity import (
 from sealflow.errors import ProviderUnavailableError, SealflowError, StoreUnavailableError, WorkflowError
 from sealflow.model import times
 from sealflow.model.jsonvalue import copied
-from sealflow.resolver.logs import redacted_logs
+from sealflow.model.logs import cleaned_logs
+from sealflow.resolver.opening import opened_resolver
 from sealflow.resolver.resolver import ExecutionScope, Resolver
-from sealflow.service.opening import open_service
 from sealflow.service.service import SecretService
 from sealflow.workflow.execution import Execution, NodeRun, NodeState
 from sealflow.workflow.graph import Link, Workflow
@@ -55,8 +55,9 @@ async def run_workflow(
 ) -> Execution:
     """Run ``workflow`` and return what became of it; a node's failure is in the result, not raised.
 
-    ``inputs``: any JSON-like data, given on the port ``input`` of every node that no link leads to. Secrets come
-    from ``resolver``, else from ``service``, else from the store that the environment names. ``timeout`` (seconds)
+    ``inputs``: any JSON-like data, given on the port ``input`` of every node that no link leads to. Secrets
+    come from ``resolver``, else from ``service``, else from the providers of ``sealflow.toml`` (``SEALFLOW_CONFIG``) and
+    the store that the environment names. ``timeout`` (seconds)
     and ``cancel`` end the run early with the status ``cancelled``. ``on_change`` is called at each change of a
     node's state. At most ``max_concurrency`` nodes run at a time.
     """
@@ -64,12 +65,12 @@ async def run_workflow(
         raise WorkflowError("max_concurrency is less than 1", hint="Give how many nodes may run at a time")
     async with AsyncExitStack() as stack:
         if resolver is None:
-            if service is None and any(node.references for node in workflow.nodes.values()):
-                service = stack.enter_context(open_service())
-            resolver = await stack.enter_async_context(Resolver(service))
+            needed = service is None and any(node.references for node in workflow.nodes.values())
+            resolver = stack.enter_context(opened_resolver()) if needed else Resolver(service)
+            await stack.enter_async_context(resolver)
         execution = Execution(workflow.name, {name: NodeRun(name) for name in workflow.order()})
         scope = await stack.enter_async_context(resolver.scope(workflow.name, execution.id))
-        stack.enter_context(redacted_logs(scope.redactor))
+        stack.enter_context(cleaned_logs(scope.redactor.clean))
         resources = Resources()
         stack.push_async_callback(resources.close)
         run = _Run(workflow, execution, scope, resources, max_concurrency, on_change)
