@@ -37,6 +37,20 @@ class Chain:
         """The providers, in their order."""
         return [source.provider for source in self._sources.values()]
 
+    def at_once(self, keys: Sequence[Key]) -> dict[Key, Answer]:
+        """Return the answers that need no waiting: all of the local store's, and values that are still fresh."""
+        if not self._sources:
+            search = _Search(keys)
+            self._ask_local(search)
+            return {key: search.answers.get(key) or self._missing(key, search) for key in keys}
+        answers: dict[Key, Answer] = {}
+        for key in keys:
+            first = next((source for source in self._sources.values() if key[0] in (None, source.name)), None)
+            fresh = first.fresh(key[1]) if first is not None else None
+            if fresh is not None:
+                answers[key] = fresh
+        return answers
+
     async def get_many(self, keys: Iterable[Key]) -> dict[Key, Answer]:
         """Return for each key what was found, or the error that says why nothing was."""
         search = _Search(list(keys))
@@ -113,11 +127,10 @@ class Chain:
 class _Search:
     """What is known so far of the keys of one call."""
 
-    def __init__(self, keys: list[Key]) -> None:
+    def __init__(self, keys: Sequence[Key]) -> None:
         self.keys = keys
         self.answers: dict[Key, Answer] = {}
         self.said: dict[Key, list[tuple[str, ProviderUnavailableError | None]]] = {key: [] for key in keys}
-        self._late = False
 
     def open(self) -> list[Key]:
         return [key for key in self.keys if key not in self.answers]

@@ -166,6 +166,8 @@ class ExecutionScope:
             raise StoreUnavailableError("the execution has ended", hint="Resolve while it runs")
         keys = list(keys)
         new = [key for key in keys if key not in self._cache]
+        failed = self._take_at_once(new) if new else {}
+        new = [key for key in new if key not in self._cache and key not in failed]
         if new:
             loop = asyncio.get_running_loop()
             self._cache.update((key, loop.create_future()) for key in new)
@@ -174,19 +176,36 @@ class ExecutionScope:
             self._fetches.add(task)
             task.add_done_callback(self._fetches.discard)
         found: dict[Key, Found] = {}
+        problem: SealflowError | None = None
         for key in keys:
-            problem, answer = None, self._cache[key]
             try:
-                if isinstance(answer, asyncio.Future):
-                    answer = await asyncio.shield(answer)
-                found[key] = answer
-                if answer.policy.expires_at is not None or answer.policy.allowed_workflows is not None:
-                    self._check_policy(key[1], answer.policy)
+                found[key] = await self._answer(key, failed)
             except SealflowError as error:
                 problem = error
             if problem is not None:
                 raise _at(problem, spelled_path(places[key]) if places else None)
         return found
+
+    def _take_at_once(self, keys: list[Key]) -> dict[Key, SealflowError]:
+        """Put into the cache what needs no waiting; return the errors that are known already."""
+        failed: dict[Key, SealflowError] = {}
+        for key, answer in self._chain.at_once(keys).items():
+            if isinstance(answer, Found):
+                self.redactor.add(answer.data)
+                self._cache[key] = answer
+            else:
+                failed[key] = answer
+        return failed
+
+    async def _answer(self, key: Key, failed: Mapping[Key, SealflowError]) -> Found:
+        if key in failed:
+            raise failed[key]
+        answer = self._cache[key]
+        if isinstance(answer, asyncio.Future):
+            answer = await asyncio.shield(answer)
+        if answer.policy.expires_at is not None or answer.policy.allowed_workflows is not None:
+            self._check_policy(key[1], answer.policy)
+        return answer
 
     async def _fetch(self, keys: list[Key]) -> None:
         futures = {key: future for key in keys if isinstance(future := self._cache[key], asyncio.Future)}

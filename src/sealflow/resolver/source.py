@@ -55,14 +55,19 @@ class ProviderSource:
         self._failures = 0
         self._closed_until = 0.0
 
+    def fresh(self, name: str) -> Found | None:
+        """Return the value that is still within its time to live."""
+        kept = self._kept.get(name)
+        return kept.found if kept is not None and self._clock() - kept.at < self._settings.ttl else None
+
     async def get_many(self, names: Iterable[str]) -> dict[str, Outcome]:
         """Return the outcome for each name; names that are being fetched are waited for, not asked again."""
         answers: dict[str, Outcome] = {}
         missing: list[str] = []
         for name in names:
-            kept = self._kept.get(name)
-            if kept is not None and self._clock() - kept.at < self._settings.ttl:
-                answers[name] = kept.found
+            fresh = self.fresh(name)
+            if fresh is not None:
+                answers[name] = fresh
             else:
                 missing.append(name)
         new = [name for name in missing if name not in self._flights]
