@@ -84,9 +84,9 @@ async def test_many_nodes_see_the_same_value_and_keep_the_reference(github, seen
 
 async def test_a_secret_is_read_once_an_execution(github, monkeypatch):
     reads = []
-    real = type(github).get_secrets
+    real = type(github).revealed
     monkeypatch.setattr(
-        type(github), "get_secrets", lambda self, names: reads.append(list(names)) or real(self, names)
+        type(github), "revealed", lambda self, names: reads.append(list(names)) or real(self, names)
     )
     workflow = Workflow(
         "w", [collect(f"n{number}", token="{{secrets.github.token}}") for number in range(20)]

@@ -21,8 +21,9 @@ from sealflow import (
 )
 from sealflow.providers.directory import DirectoryOptions, DirectoryProvider
 from sealflow.providers.environment import EnvironmentOptions, EnvironmentProvider
-from sealflow.providers.settings import ProviderSettings, find_file, load_file
+from sealflow.providers.settings import ProviderSettings, load_file
 from sealflow.resolver.source import BREAK_AFTER, ProviderSource
+from sealflow.settings import find_config
 from sealflow.testing import ProviderContract
 from test_resolver import Provider
 
@@ -256,11 +257,11 @@ def test_the_file_is_read_and_ordered(tmp_path, monkeypatch):
     assert [item.name for item in file.ordered()] == ["folder", "vault", "late"]
     assert file.resolver.timeout == 20
     assert file.providers[1].options["address"] == "https://vault.example.com"
-    assert find_file(None, tmp_path) == path
-    assert find_file(None, tmp_path / "elsewhere") is None
+    assert find_config(None, tmp_path) == path
+    assert find_config(None, tmp_path / "elsewhere") is None
     monkeypatch.setenv("SEALFLOW_CONFIG", "/named/by/variable.toml")
-    assert find_file(None, tmp_path) == Path("/named/by/variable.toml")
-    assert find_file("given.toml", tmp_path) == Path("given.toml")
+    assert find_config(None, tmp_path) == Path("/named/by/variable.toml")
+    assert find_config("given.toml", tmp_path) == Path("given.toml")
     assert load_file(None).providers == []
 
 

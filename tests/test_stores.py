@@ -244,7 +244,13 @@ def test_a_vanished_database_is_an_error_and_no_second_store(tmp_path, key):
     (path / "secrets.db").unlink()
     with pytest.raises(StoreUnavailableError):
         open_service(path, None, key)
-    assert sorted(item.name for item in path.iterdir()) == ["store.json", "store.lock"]
+    assert sorted(item.name for item in path.iterdir()) == [
+        "audit.log",
+        "audit.log.head",
+        "audit.log.lock",
+        "store.json",
+        "store.lock",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import threading
 import time
 
 import pytest
@@ -287,25 +288,33 @@ async def test_a_paused_server_meets_the_deadline(own_bao, make):
     assert answer.data["token"] == VALUE
 
 
-async def test_the_loop_is_never_blocked_and_the_pool_is_the_limit(bao, make):
+async def test_the_loop_is_never_blocked_and_the_pool_is_the_limit(bao, make, monkeypatch):
     for number in range(100):
         bao.put(f"apps/many-{number}", {"v": f"value-{number}"})
     provider = make(bao, pool_size=16)
-    ticks = 0
+    threads, at_once, most = set(), 0, 0
+    counting = threading.Lock()
+    real = provider._read
 
-    async def tick():
-        nonlocal ticks
-        while True:
-            ticks += 1
-            await asyncio.sleep(0)
+    def read(path, name):
+        nonlocal at_once, most
+        with counting:
+            threads.add(threading.current_thread())
+            at_once += 1
+            most = max(most, at_once)
+        try:
+            return real(path, name)
+        finally:
+            with counting:
+                at_once -= 1
 
-    ticker = asyncio.create_task(tick())
+    monkeypatch.setattr(provider, "_read", read)
     async with Resolver(None, [provider]) as resolver:
         config = {str(number): "{{secrets.many-%d.v}}" % number for number in range(100)}
         found = await resolver.resolve_config(config)
-    ticker.cancel()
     assert found == {str(number): f"value-{number}" for number in range(100)}
-    assert ticks > 100
+    assert threading.main_thread() not in threads
+    assert 1 < most <= 16
 
 
 async def test_one_request_for_twenty_nodes_and_for_twenty_executions(bao, make, monkeypatch):

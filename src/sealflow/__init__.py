@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from sealflow.crypto.master_key import MasterKey, Passphrase
     from sealflow.errors import (
+        AuditError,
         DamagedRecordError,
         FieldNotFoundError,
         HostNotAllowedError,
@@ -60,7 +61,7 @@ if TYPE_CHECKING:
     from sealflow.workflow.registry import register_node
 
 _ERRORS = (
-    "DamagedRecordError FieldNotFoundError HostNotAllowedError InvalidMasterKeyError MasterKeyError "
+    "AuditError DamagedRecordError FieldNotFoundError HostNotAllowedError InvalidMasterKeyError MasterKeyError "
     "MissingMasterKeyError NodeConfigError NodeStateError PolicyError ProviderDeniedError ProviderError "
     "ProviderMalformedError ProviderUnavailableError ReferenceSyntaxError SealflowError SecretError "
     "SecretExistsError SecretExpiredError SecretNotFoundError SecretValidationError SettingsError StoreError "

@@ -117,6 +117,10 @@ class DamagedRecordError(StoreError):
     """A file or a row that cannot be understood; it is reported, never skipped. Restore it from a backup."""
 
 
+class AuditError(StoreError):
+    """The audit trail must be written before a value is given (``audit.required``), and cannot be."""
+
+
 class ProviderError(SealflowError):
     """An external provider could not answer."""
 

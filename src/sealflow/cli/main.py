@@ -24,6 +24,7 @@ _COMMANDS = {
     "run": "sealflow.cli.run:run",
     "store": "sealflow.cli.store:store",
     "provider": "sealflow.cli.provider:provider",
+    "audit": "sealflow.cli.audit:audit",
     "key": "sealflow.cli.key:key",
     "demo": "sealflow.cli.demo:demo",
 }

@@ -29,7 +29,8 @@ def provider() -> None:
 @_common
 def list_(config: Path | None, as_json: bool) -> None:
     """List the providers in the order in which they are asked."""
-    from sealflow.providers.settings import find_file, load_file
+    from sealflow.providers.settings import load_file
+    from sealflow.settings import find_config
 
     found = [
         {
@@ -39,7 +40,7 @@ def list_(config: Path | None, as_json: bool) -> None:
             "ttl": item.ttl,
             "max_stale": item.max_stale,
         }
-        for item in load_file(find_file(config)).ordered()
+        for item in load_file(find_config(config)).ordered()
     ]
     if as_json:
         print_json(found)

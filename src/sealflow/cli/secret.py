@@ -16,6 +16,7 @@ from sealflow.cli.common import (
     read_input,
     read_json,
 )
+from sealflow.cli.usage import usage
 from sealflow.errors import SecretValidationError
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ _data_options = options(
     click.option(
         "--from-json", metavar="-|@FILE", help="All fields as a JSON object, from standard input or a file."
     ),
+)
+_short_option = click.option(
+    "--allow-short", is_flag=True, help="Accept values of under 4 characters, which cannot be masked."
 )
 _metadata_options = options(
     click.option("--description", help="What the secret is for."),
@@ -61,6 +65,9 @@ def secret() -> None:
     """Create, look at, change and delete secrets."""
 
 
+secret.add_command(usage)
+
+
 @secret.command()
 @click.argument("name")
 @click.option(
@@ -68,9 +75,16 @@ def secret() -> None:
 )
 @_data_options
 @_metadata_options
+@_short_option
 @json_option
 def create(
-    name: str, type_name: str, fields: tuple[str, ...], from_json: str | None, as_json: bool, **metadata: Any
+    name: str,
+    type_name: str,
+    fields: tuple[str, ...],
+    from_json: str | None,
+    allow_short: bool,
+    as_json: bool,
+    **metadata: Any,
 ) -> None:
     """Create the secret NAME.
 
@@ -95,6 +109,7 @@ def create(
             expires_at=metadata["expires_at"],
             allowed_hosts=metadata["allowed_hosts"] or None,
             allowed_workflows=metadata["allowed_workflows"] or None,
+            allow_short=allow_short,
         )
     _print_done(info, as_json, "created")
 
@@ -168,6 +183,7 @@ def list_(type_name: str | None, tags: tuple[str, ...], as_json: bool) -> None:
 @click.argument("name")
 @_data_options
 @_metadata_options
+@_short_option
 @click.option("--clear", multiple=True, type=click.Choice(_CLEARABLE), help="Take this away. Repeatable.")
 @click.option(
     "--expected-version", type=click.IntRange(min=0), help="Change it only if it is at this version."
@@ -179,6 +195,7 @@ def update(
     from_json: str | None,
     clear: tuple[str, ...],
     expected_version: int | None,
+    allow_short: bool,
     as_json: bool,
     **metadata: Any,
 ) -> None:
@@ -203,7 +220,9 @@ def update(
             data = {**current.data, **data}
             # What was merged was read before the write: somebody else's change in between must not be lost.
             expected_version = current.version if expected_version is None else expected_version
-        info = service.update_secret(name, data, expected_version=expected_version, **changes)
+        info = service.update_secret(
+            name, data, expected_version=expected_version, allow_short=allow_short, **changes
+        )
     _print_done(info, as_json, "updated")
 
 

@@ -23,7 +23,7 @@ from pydantic import (
 
 from sealflow.errors import SecretValidationError
 from sealflow.model import times
-from sealflow.model.jsonvalue import canonical
+from sealflow.model.jsonvalue import MIN_LENGTH, canonical
 from sealflow.model.names import NAME_RULE, canonical_type, closest, is_name, shown
 
 MAX_DATA_BYTES = 1 << 20  # a mebibyte of canonical JSON, as much as Vault takes by default
@@ -137,8 +137,11 @@ def _load_entry_points() -> None:
     _entry_points_loaded = True
 
 
-def validated(type_name: str, data: object) -> dict[str, Any]:
+def validated(type_name: str, data: object, *, allow_short: bool = True) -> dict[str, Any]:
     """Return the fields as they will be stored (optional fields that are None left out).
+
+    Without ``allow_short`` a text of one to three characters is refused: it cannot be masked in a log without
+    destroying what it stands in. A username and the fields that say where and when are not looked at.
 
     Raises SecretValidationError naming the first field that is missing, empty, unknown or of a wrong type;
     the message never holds what the field was given.
@@ -166,11 +169,28 @@ def validated(type_name: str, data: object) -> dict[str, Any]:
         if not is_name(key):
             raise SecretValidationError(f"{shown(key)} is no field name", hint=NAME_RULE, field=shown(key))
         _check_json(key, value, 1)
+        if not allow_short and key not in _PUBLIC_FIELDS.get(type_name, ()) and _has_short_text(value):
+            raise SecretValidationError(
+                f"the field {key} holds a text of fewer than {MIN_LENGTH} characters, which cannot be masked",
+                hint="Use a longer value, or --allow-short (allow_short=True)",
+                field=key,
+            )
     if len(canonical(fields).encode()) > MAX_DATA_BYTES:
         raise SecretValidationError(
             "the data is larger than 1 MiB", hint="Keep large things elsewhere, their key here"
         )
     return fields
+
+
+_PUBLIC_FIELDS = {"basic_auth": ("username",), "oauth": ("client_id", "token_url", "scopes")}
+
+
+def _has_short_text(value: Any) -> bool:
+    if isinstance(value, str):
+        return 0 < len(value) < MIN_LENGTH
+    if isinstance(value, list):
+        return any(map(_has_short_text, value))
+    return isinstance(value, dict) and any(map(_has_short_text, value.values()))
 
 
 _REASONS = {

@@ -21,7 +21,7 @@ class LocalStore:
 
     def get_many(self, names: Iterable[str]) -> dict[str, Found]:
         """Return what is there of ``names``, decrypted."""
-        secrets = self._service.get_secrets(names)
+        secrets = self._service.revealed(names)
         return {name: Found(item._data, item.policy, LOCAL, item.version) for name, item in secrets.items()}
 
     def hint(self, name: str) -> str:

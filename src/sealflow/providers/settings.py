@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,8 +12,6 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from sealflow.errors import SettingsError
 from sealflow.model.names import NAME_RULE, is_name, shown
 
-CONFIG = "SEALFLOW_CONFIG"
-FILE = "sealflow.toml"
 _MAX_BYTES = 1 << 20
 
 
@@ -82,7 +79,14 @@ class ResolverSettings(Strict):
     timeout: float = Field(default=30, gt=0, le=3600)
 
 
+class AuditSettings(Strict):
+    """``required``: a value is given only once its line in the audit trail is on the disk."""
+
+    required: bool = False
+
+
 class SealflowFile(Strict):
+    audit: AuditSettings = AuditSettings()
     resolver: ResolverSettings = ResolverSettings()
     providers: list[ProviderSettings] = Field(default_factory=list)
 
@@ -93,16 +97,6 @@ class SealflowFile(Strict):
             for index, item in enumerate(self.providers)
         ]
         return [item for *_, item in sorted(numbered, key=lambda entry: entry[:2])]
-
-
-def find_file(given: str | os.PathLike[str] | None, beside: Path | None = None) -> Path | None:
-    """Return the configuration: what is given, else what the variable names, else ``sealflow.toml`` in ``beside``."""
-    if given is not None:
-        return Path(given)
-    if os.environ.get(CONFIG):
-        return Path(os.environ[CONFIG])
-    path = (beside or Path.cwd()) / FILE
-    return path if path.exists() else None
 
 
 def load_file(path: Path | None) -> SealflowFile:

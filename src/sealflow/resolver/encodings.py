@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-MIN_LENGTH = 4
-"""Shorter texts cannot be masked without destroying what they stand in."""
+from sealflow.model.jsonvalue import MIN_LENGTH
 
 
 def texts(value: Any) -> Iterator[str]:

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from sealflow.errors import MasterKeyError, StoreUnavailableError
 from sealflow.providers.registry import make_provider
-from sealflow.providers.settings import find_file, load_file
+from sealflow.providers.settings import load_file
 from sealflow.resolver.resolver import Resolver
 from sealflow.resolver.source import ProviderSource
 from sealflow.service.opening import open_service, store_exists
 from sealflow.service.service import SecretService
+from sealflow.settings import find_config
 
 
 @contextmanager
@@ -30,12 +31,12 @@ def opened_resolver(
     directory). With providers the local store is used where there is one, and none is made. Without ``needs_local``
     a store whose master key is not at hand is left out. Raises SettingsError.
     """
-    path = find_file(config, beside)
+    path = find_config(config, beside)
     file = load_file(path)
     own = None
     if service is None and (not file.providers or store_exists()):
         try:
-            own = service = open_service()
+            own = service = open_service(audit_required=file.audit.required)
         except (MasterKeyError, StoreUnavailableError):
             if needs_local:
                 raise

@@ -22,6 +22,8 @@ class Redactor:
         self._values: list[Any] = []
         self._texts: set[str] = set()
         self._automaton: Any = None
+        self.longest = 0
+        """Characters of the longest known form; a stream holds back one less."""
 
     def __repr__(self) -> str:
         return "Redactor(***)"
@@ -32,7 +34,7 @@ class Redactor:
 
     def clean(self, text: str) -> str:
         """Return ``text`` with every known value, overlapping ones merged, replaced by ``***``."""
-        spans = self._spans(text)
+        spans = self.spans(text)
         if not spans:
             return text
         pieces, position = [], 0
@@ -41,9 +43,13 @@ class Redactor:
             position = end
         return "".join(pieces) + text[position:]
 
+    def stream(self) -> RedactedStream:
+        """Return what cleans a text that comes in pieces."""
+        return RedactedStream(self)
+
     def holds(self, text: str) -> bool:
         """Whether a known value stands in ``text``."""
-        return bool(self._spans(text))
+        return bool(self.spans(text))
 
     def clean_value(self, value: Any) -> Any:
         """Return a copy of JSON-like data with all texts, keys and numbers cleaned; bytes become ``{"base64": text}``.
@@ -67,7 +73,7 @@ class Redactor:
             return {"base64": base64.b64encode(cleaned).decode()}
         return self.clean(repr(value))
 
-    def _spans(self, text: str) -> list[tuple[int, int]]:
+    def spans(self, text: str) -> list[tuple[int, int]]:
         """Return the merged spans of all matches."""
         automaton = self._build() if self._values else self._automaton
         if automaton is None:
@@ -90,8 +96,33 @@ class Redactor:
             if new:
                 self._texts |= new
                 patterns = set().union(*(forms(text) for text in self._texts))
+                self.longest = max(map(len, patterns), default=0)
                 self._automaton = AhoCorasick(sorted(map(_searchable, patterns))) if patterns else None
             return self._automaton
+
+
+class RedactedStream:
+    """Cleans a text that comes in pieces: a value that two of them share is found too."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
+        self._held = ""
+
+    def feed(self, piece: str) -> str:
+        """Return what can be said already; the last characters, in which a value may begin, are held back."""
+        text = self._held + piece
+        spans = self._redactor.spans(text)
+        keep = max(len(text) - max(self._redactor.longest - 1, 0), 0)
+        for start, end in spans:
+            if start < keep <= end:
+                keep = start  # a value is not cut in two: what follows may make it longer
+        self._held = text[keep:]
+        return self._redactor.clean(text[:keep])
+
+    def finish(self) -> str:
+        """Return the rest."""
+        rest, self._held = self._redactor.clean(self._held), ""
+        return rest
 
 
 def _searchable(text: str) -> str:

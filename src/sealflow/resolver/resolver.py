@@ -25,6 +25,7 @@ from sealflow.resolver.chain import Chain, Key
 from sealflow.resolver.redactor import Redactor
 from sealflow.resolver.source import ProviderSource
 from sealflow.service.service import SecretService
+from sealflow.stores.audit import AuditLog, Event
 
 
 @runtime_checkable
@@ -72,6 +73,7 @@ class Resolver:
         """``providers`` are asked in their order, before the local store; ``timeout``: seconds for all of them."""
         sources = [item if isinstance(item, ProviderSource) else _source(item) for item in providers]
         self._chain = Chain(sources, LocalStore(service) if service is not None else None, timeout)
+        self._audit = service.audit if service is not None else None
 
     @property
     def providers(self) -> list[ExternalSecretProvider]:
@@ -90,7 +92,7 @@ class Resolver:
 
     def scope(self, workflow: str | None = None, execution: str | None = None) -> ExecutionScope:
         """Return a new scope: use it as an asynchronous context manager."""
-        return ExecutionScope(self._chain, workflow, execution)
+        return ExecutionScope(self._chain, workflow, execution, self._audit)
 
     async def resolve(self, name: str, field: str | None = None) -> Any:
         """See SecretResolver."""
@@ -111,8 +113,11 @@ def _source(provider: ExternalSecretProvider) -> ProviderSource:
 class ExecutionScope:
     """One execution's view of the secrets: each is asked for once, and dropped when the scope closes."""
 
-    def __init__(self, chain: Chain, workflow: str | None, execution: str | None) -> None:
+    def __init__(
+        self, chain: Chain, workflow: str | None, execution: str | None, audit: AuditLog | None = None
+    ) -> None:
         self._chain = chain
+        self._audit = audit
         self._cache: dict[Key, Found | asyncio.Future[Found]] = {}
         self._fetches: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -145,12 +150,12 @@ class ExecutionScope:
         """See SecretResolver."""
         return (await self.resolve_with_uses(config)).config
 
-    async def resolve_with_uses(self, config: Any) -> Resolved:
+    async def resolve_with_uses(self, config: Any, node: str | None = None) -> Resolved:
         """Resolve and say which secrets are in the result. An error names the place in the config."""
         keys: dict[Key, Place] = {}
         for place, reference in references_in(config):
             keys.setdefault((reference.provider, reference.name), place)
-        found = await self._found(keys, keys)
+        found = await self._found(keys, keys, node)
         uses = tuple(SecretUse(key[1], item.source, item.policy) for key, item in found.items())
 
         def value_of(reference: Reference, place: Place) -> Any:
@@ -159,7 +164,7 @@ class ExecutionScope:
         return Resolved(substituted(config, value_of), uses)
 
     async def _found(
-        self, keys: Iterable[Key], places: Mapping[Key, Place] | None = None
+        self, keys: Iterable[Key], places: Mapping[Key, Place] | None = None, node: str | None = None
     ) -> dict[Key, Found]:
         """Return each key's secret; fetch those that nobody in this execution has asked for yet."""
         if self._closed:
@@ -183,8 +188,18 @@ class ExecutionScope:
             except SealflowError as error:
                 problem = error
             if problem is not None:
+                self._note([(key[1], None, key[0])], node, type(problem).__name__)
                 raise _at(problem, spelled_path(places[key]) if places else None)
+        if self._audit is not None:
+            self._note([(key[1], item.version, item.source) for key, item in found.items()], node, "ok")
         return found
+
+    def _note(
+        self, secrets: Sequence[tuple[str, int | None, str | None]], node: str | None, outcome: str
+    ) -> None:
+        """Write into the audit trail who was given what; where that is required, before it is given."""
+        if self._audit is not None and secrets:
+            self._audit.record(Event("resolve", secrets, outcome, self.workflow, self.execution, node))
 
     def _take_at_once(self, keys: list[Key]) -> dict[Key, SealflowError]:
         """Put into the cache what needs no waiting; return the errors that are known already."""

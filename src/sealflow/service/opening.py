@@ -8,7 +8,10 @@ from sealflow.crypto.keyring import new_document
 from sealflow.crypto.master_key import KeySource, MasterKey, Passphrase, find_master_key
 from sealflow.model.keys import KeyringDocument
 from sealflow.service.service import SecretService
-from sealflow.settings import Settings
+from sealflow.settings import Settings, find_config
+from sealflow.settings import audit_required as settings_of_audit
+from sealflow.stores.audit import FILE as AUDIT_FILE
+from sealflow.stores.audit import AuditLog, Event
 from sealflow.stores.select import existing_backend, open_registry
 
 
@@ -21,13 +24,16 @@ def open_service(
     path: str | os.PathLike[str] | None = None,
     backend: str | None = None,
     master_key: str | MasterKey | Passphrase | None = None,
+    *,
+    audit_required: bool | None = None,
 ) -> SecretService:
     """Open the store in ``path``; make it when nothing is there. Use it as a context manager.
 
     A missing argument is read from ``WORKFLOW_SECRETS_STORAGE_PATH``, ``WORKFLOW_SECRETS_STORAGE_BACKEND``,
     ``WORKFLOW_SECRETS_MASTER_KEY`` or ``WORKFLOW_SECRETS_MASTER_KEY_FILE``; the path defaults to
     ``.workflow/secrets`` under the current directory, the backend to SQLite. ``master_key`` is ``sfk1_...`` or
-    64 hex digits. Raises MissingMasterKeyError (nothing is made then), WrongMasterKeyError,
+    64 hex digits. ``audit_required``: a value is given only once its line in the audit trail is on the disk; None
+    reads ``[audit] required`` of ``sealflow.toml``. Raises MissingMasterKeyError (nothing is made then), WrongMasterKeyError,
     InvalidMasterKeyError, StoreError, SettingsError.
     """
     settings = Settings.load(path, backend)
@@ -40,7 +46,11 @@ def open_service(
     registry = open_registry(settings, new_keyring)
     try:
         source = found[0] if found else find_master_key(master_key, settings.path, registry.store_id)
-        return SecretService(registry, source)
+        required = settings_of_audit(find_config()) if audit_required is None else audit_required
+        audit = AuditLog(settings.path / AUDIT_FILE, required=required)
+        if found:
+            audit.record(Event("key_create"), now=True)
+        return SecretService(registry, source, audit)
     except BaseException:
         registry.close()
         raise

@@ -25,6 +25,7 @@ from sealflow.model.jsonvalue import canonical
 from sealflow.model.names import BUILT_IN_TYPES, canonical_type, check_secret_name, closest, is_name, shown
 from sealflow.model.policy import Policy
 from sealflow.model.secret import Secret, SecretData, SecretInfo, SecretMetadata
+from sealflow.stores.audit import AuditLog, Event
 from sealflow.stores.base import MAX_VERSIONS, SecretRegistry, StoredRecord, StoredSecret, StoredVersion
 
 
@@ -42,9 +43,10 @@ _Hosts = Iterable[str] | None
 class SecretService:
     """Secrets of one store, opened with one master key. Thread-safe; a context manager."""
 
-    def __init__(self, registry: SecretRegistry, source: KeySource) -> None:
+    def __init__(self, registry: SecretRegistry, source: KeySource, audit: AuditLog | None = None) -> None:
         """Open the keyring; raises WrongMasterKeyError, and nothing of the store changes."""
         self.registry = registry
+        self.audit = audit
         self._source = source
         self._document = registry.keyring()
         self._keyring = Keyring.open(registry.store_id, self._document, source)
@@ -59,7 +61,9 @@ class SecretService:
         return f"SecretService({self.registry.backend}, store={self.registry.store_id})"
 
     def close(self) -> None:
-        """Close the store; closing twice is fine."""
+        """Close the store and the audit trail; closing twice is fine."""
+        if self.audit is not None:
+            self.audit.close()
         self.registry.close()
 
     def create_secret(
@@ -73,8 +77,11 @@ class SecretService:
         expires_at: datetime | str | None = None,
         allowed_hosts: _Hosts = None,
         allowed_workflows: _Hosts = None,
+        allow_short: bool = True,
     ) -> SecretInfo:
         """Keep a new secret and return it without its data.
+
+        ``allow_short=False`` refuses values of under 4 characters, which cannot be masked, as the command line does.
 
         Raises SecretExistsError when the name is in use, SecretValidationError naming what is wrong. Under the
         name of a deleted secret the versions go on, and the deleted ones stay in its history.
@@ -83,7 +90,7 @@ class SecretService:
 
         check_secret_name(name)
         type_name = canonical_type(type)
-        fields = validated(type_name, data)
+        fields = validated(type_name, data, allow_short=allow_short)
         policy = Policy.build(allowed_hosts, allowed_workflows, expires_at)
         texts = _checked_description(description), _checked_tags(tags)
         with self.registry.transaction() as transaction:
@@ -107,6 +114,7 @@ class SecretService:
             )
             secret = self._with_version(secret, type_name, policy.to_text(), fields, stamp)
             transaction.save(secret)
+        self._audited("create", name, secret.current.version, now=True)
         return _stored_info(secret)
 
     def get_secret(self, name: str, version: int | None = None) -> Secret:
@@ -117,10 +125,26 @@ class SecretService:
         record = self.registry.read(name, version) if is_name(name) else None
         if record is None:
             raise self._not_found(name, version)
-        return Secret(_info, record, self._data(record))
+        problem = None
+        try:
+            secret = Secret(_info, record, self._data(record))
+        except SealflowError as error:
+            problem = error
+        if problem is not None:
+            self._audited("reveal", name, record.version, type(problem).__name__)
+            raise problem
+        self._audited("reveal", name, record.version)
+        return secret
 
     def get_secrets(self, names: Iterable[str]) -> dict[str, Secret]:
         """Return those of ``names`` that exist, decrypted, by name: one read of the store for all of them."""
+        found = self.revealed(names)
+        for name, secret in found.items():
+            self._audited("reveal", name, secret.version)
+        return found
+
+    def revealed(self, names: Iterable[str]) -> dict[str, Secret]:
+        """Do what ``get_secrets`` does for the resolver, which knows more for the audit trail and writes it itself."""
         found = self.registry.read_many([name for name in names if is_name(name)])
         return {record.name: Secret(_info, record, self._data(record)) for record in found}
 
@@ -135,6 +159,7 @@ class SecretService:
         expires_at: datetime | str | None | _Unset = UNSET,
         allowed_hosts: _Hosts | _Unset = UNSET,
         allowed_workflows: _Hosts | _Unset = UNSET,
+        allow_short: bool = True,
     ) -> SecretInfo:
         """Make the next version, from new data (all of its fields), new metadata, or both.
 
@@ -169,7 +194,11 @@ class SecretService:
             old_fields = self._opened(
                 old.id, name, current.version, current.type, current.policy, current.record
             )
-            fields = old_fields if data is None else secret_types.validated(current.type, data)
+            fields = (
+                old_fields
+                if data is None
+                else secret_types.validated(current.type, data, allow_short=allow_short)
+            )
             stamp = times.to_text(times.now())
             secret = old._replace(
                 description=old.description if description is UNSET else _checked_description(description),
@@ -178,6 +207,7 @@ class SecretService:
             )
             secret = self._with_version(secret, current.type, policy.to_text(), fields, stamp)
             transaction.save(secret)
+        self._audited("update", name, secret.current.version, now=True)
         return _stored_info(secret)
 
     def delete_secret(self, name: str) -> None:
@@ -187,10 +217,17 @@ class SecretService:
             if old is None or old.deleted_at is not None:
                 raise self._not_found(name, None)
             transaction.save(old._replace(deleted_at=times.to_text(times.now())))
+        self._audited("delete", name, old.current.version, now=True)
 
     def list_secrets(self, type: str | None = None, tags: Iterable[str] = ()) -> list[SecretInfo]:  # noqa: A002
         """Return what is kept in clear text, sorted by name; ``tags``: those that have all of them."""
         return list_infos(self.registry, type, tags)
+
+    def _audited(
+        self, action: str, name: str, version: int, outcome: str = "ok", *, now: bool = False
+    ) -> None:
+        if self.audit is not None:
+            self.audit.record(Event(action, ((name, version, "local"),), outcome), now=now)
 
     def _data(self, record: StoredRecord) -> dict[str, Any]:
         return self._opened(record.id, record.name, record.version, record.type, record.policy, record.record)

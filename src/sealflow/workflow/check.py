@@ -44,9 +44,25 @@ class Known(NamedTuple):
     ask: Ask | None = None
 
 
+class Found(NamedTuple):
+    """A well-formed reference and where it stands in a file."""
+
+    name: str
+    path: str
+    line: int
+    column: int
+    written: str
+
+
 class Checked(NamedTuple):
+    """The problems of one file, and all its well-formed references."""
+
     findings: list[Finding]
-    references: int
+    found: list[Found]
+
+    @property
+    def references(self) -> int:
+        return len(self.found)
 
 
 def check_file(path: Path, known: Known) -> Checked:
@@ -56,17 +72,17 @@ def check_file(path: Path, known: Known) -> Checked:
         data = document.parse_text(text, document.is_json(path))
     except WorkflowError as error:
         line, column = (error.line, error.column) if isinstance(error, document.SyntaxPlace) else (1, 1)
-        return Checked([Finding(str(path), line, column, "", None, error.message, error.hint)], 0)
+        return Checked([Finding(str(path), line, column, "", None, error.message, error.hint)], [])
     checker = _Checker(path, Positions(text), known)
     checker.structure(data)
     checker.references(data)
-    return Checked(sorted(set(checker.findings), key=lambda item: item[1:3]), checker.count)
+    return Checked(sorted(set(checker.findings), key=lambda item: item[1:3]), checker.found)
 
 
 class _Checker:
     def __init__(self, path: Path, positions: Positions, known: Known) -> None:
         self.findings: list[Finding] = []
-        self.count = 0
+        self.found: list[Found] = []
         self._path = path
         self._positions = positions
         self._known = known
@@ -134,10 +150,10 @@ class _Checker:
     def _reference(
         self, reference: Reference, place: Place, written: str, offset: int | None, value: str
     ) -> None:
-        self.count += 1
+        line, column = self._positions.of(place, offset, value)
+        self.found.append(Found(reference.name, spelled_path(place), line, column, written))
         problem = self._problem(reference)
         if problem is not None:
-            line, column = self._positions.of(place, offset, value)
             self.findings.append(
                 Finding(str(self._path), line, column, spelled_path(place), written, *problem)
             )

@@ -190,7 +190,7 @@ class BaseNode:
 
     async def execute(self, context: NodeContext) -> Outputs:
         """Resolve, validate, process. Raises what any of the three raises; ``process`` is not called after a failure."""
-        resolved = await context._scope.resolve_with_uses(self._prepared)
+        resolved = await context._scope.resolve_with_uses(self._prepared, self.name)
         context.uses = resolved.uses
         config = validated(self.Config, resolved.config, self.references, self.name)
         del resolved
