@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
@@ -15,12 +15,18 @@ pytest.register_assert_rewrite(
 )
 sys.path.insert(0, str(Path(__file__).parent))
 
+pytest_plugins = ["canary"]
+
 import boto3
 
 import sealflow
 from real_servers import Moto, OpenBao
 from sealflow.crypto.master_key import MasterKey
+from sealflow.model.logs import withheld_sdk_logs
 from servers import HttpServer
+
+if TYPE_CHECKING:
+    from canary import Canary
 
 
 @pytest.fixture(autouse=True)
@@ -81,9 +87,12 @@ class Result(NamedTuple):
 
 
 class Cli:
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], canary: Canary
+    ) -> None:
         self._monkeypatch = monkeypatch
         self._capsys = capsys
+        self._canary = canary
 
     def __call__(self, *arguments: str, stdin: str | bytes = b"") -> Result:
         from sealflow.cli.main import run
@@ -96,12 +105,14 @@ class Cli:
             code = run(arguments)
         out, err = self._capsys.readouterr()
         assert "Traceback" not in out + err
+        if "--reveal" not in arguments and arguments[:2] != ("key", "generate"):
+            self._canary.saw(f"what sealflow {' '.join(arguments[:2])} printed", out + err)
         return Result(code, out, err)
 
 
 @pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
-    return Cli(monkeypatch, capsys)
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], canary: Canary) -> Cli:
+    return Cli(monkeypatch, capsys, canary)
 
 
 @pytest.fixture
@@ -121,33 +132,43 @@ AWS_VALUE = "hunter2-from-aws"
 @pytest.fixture(scope="session")
 def bao(tmp_path_factory):
     with OpenBao(tmp_path_factory.mktemp("bao")) as running:
-        running.policy("reader", VAULT_READER)
-        running.put("apps/github", {"token": VAULT_VALUE, "deep": {"er": [1, {"x": True}]}})
-        running.put("apps/team/app", {"value": "nested-path"})
-        running.put("other/hidden", {"value": "hidden"})
-        running.client.secrets.kv.v1.create_or_update_secret(
-            "apps/github", {"token": "from-v1"}, mount_point="kv1"
-        )
+        with withheld_sdk_logs():
+            _fill_bao(running)
         yield running
+
+
+def _fill_bao(running: OpenBao) -> None:
+    running.policy("reader", VAULT_READER)
+    running.put("apps/github", {"token": VAULT_VALUE, "deep": {"er": [1, {"x": True}]}})
+    running.put("apps/team/app", {"value": "nested-path"})
+    running.put("other/hidden", {"value": "hidden"})
+    running.client.secrets.kv.v1.create_or_update_secret(
+        "apps/github", {"token": "from-v1"}, mount_point="kv1"
+    )
 
 
 @pytest.fixture(scope="session")
 def moto(tmp_path_factory):
     with Moto(tmp_path_factory.mktemp("moto")) as running:
-        running.client = boto3.client(
-            "secretsmanager",
-            region_name="eu-west-1",
-            endpoint_url=running.url,
-            aws_access_key_id="a",
-            aws_secret_access_key="b",
-        )
-        for name, text in {
-            "github": json.dumps({"token": AWS_VALUE, "deep": {"er": [1, True]}}),
-            "text": "just text",
-            "list": "[1]",
-            "empty": "{}",
-            "prod/db": json.dumps({"p": "prod-db"}),
-        }.items():
-            running.client.create_secret(Name=name, SecretString=text)
-        running.client.create_secret(Name="binary", SecretBinary=b"\x00\xff")
+        with withheld_sdk_logs():
+            _fill_moto(running)
         yield running
+
+
+def _fill_moto(running: Moto) -> None:
+    running.client = boto3.client(
+        "secretsmanager",
+        region_name="eu-west-1",
+        endpoint_url=running.url,
+        aws_access_key_id="a",
+        aws_secret_access_key="b",
+    )
+    for name, text in {
+        "github": json.dumps({"token": AWS_VALUE, "deep": {"er": [1, True]}}),
+        "text": "just text",
+        "list": "[1]",
+        "empty": "{}",
+        "prod/db": json.dumps({"p": "prod-db"}),
+    }.items():
+        running.client.create_secret(Name=name, SecretString=text)
+    running.client.create_secret(Name="binary", SecretBinary=b"\x00\xff")

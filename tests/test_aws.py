@@ -237,6 +237,7 @@ async def test_no_value_and_no_credential_is_logged_at_debug(moto, make, caplog)
         assert text not in caplog.text
 
 
+@pytest.mark.reveals("what the SDK logs without us")
 async def test_the_sdk_would_have_logged_it(moto, caplog):
     """The control: without our hand on the log, botocore writes the answer into it."""
     logging.getLogger("botocore").setLevel(logging.DEBUG)

@@ -186,6 +186,7 @@ def test_list_needs_no_key_and_refuses_a_wrong_one(store, monkeypatch):
         assert "this store knows" in result.err
 
 
+@pytest.mark.value_files("token", "crlf", "bare", "pem")
 def test_fields_come_from_files(store, tmp_path):
     for name, content in (("token", b"from-file\n"), ("crlf", b"from-file\r\n"), ("bare", b"from-file")):
         (tmp_path / name).write_bytes(content)
@@ -297,6 +298,7 @@ def test_bad_usage_is_said_in_one_line_with_its_exit_code(store, arguments, code
     assert len(result.err.strip().splitlines()) == 1
 
 
+@pytest.mark.value_files("p")
 def test_update_merges_fields_and_replaces_by_json(store, tmp_path):
     store(
         "secret",

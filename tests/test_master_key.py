@@ -64,6 +64,7 @@ def test_keys_are_not_printed_copied_or_pickled(key):
             attempt()
 
 
+@pytest.mark.value_files("k")
 def test_the_order_of_places(tmp_path, monkeypatch, key):
     storage, given, by_file, by_default = (
         tmp_path / "s",
@@ -112,12 +113,14 @@ def unsafe_files(tmp_path):
     yield binary, "no text"
 
 
+@pytest.mark.value_files("*")
 def test_a_key_file_that_is_not_safe_is_refused(tmp_path):
     for path, said in unsafe_files(tmp_path):
         with pytest.raises(InvalidMasterKeyError, match=said):
             read_key_file(path, tmp_path / "storage")
 
 
+@pytest.mark.value_files("key")
 def test_a_key_file_inside_the_storage_directory_is_refused(tmp_path, monkeypatch):
     storage = tmp_path / "storage"
     storage.mkdir(mode=0o700)
@@ -128,6 +131,7 @@ def test_a_key_file_inside_the_storage_directory_is_refused(tmp_path, monkeypatc
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+@pytest.mark.value_files("key")
 def test_a_key_file_of_another_user_is_refused(tmp_path):
     path = tmp_path / "key"
     write_key_file(path, MasterKey.generate().to_text())

@@ -19,6 +19,7 @@ from sealflow import (
     SecretNotFoundError,
     SettingsError,
 )
+from sealflow.model.logs import withheld_sdk_logs
 from sealflow.providers.directory import DirectoryOptions, DirectoryProvider
 from sealflow.providers.environment import EnvironmentOptions, EnvironmentProvider
 from sealflow.providers.settings import ProviderSettings, load_file
@@ -350,7 +351,7 @@ secret_name = "everywhere/{{name}}"
 
 @pytest.mark.parametrize("where", ["local", "vault", "aws", "chain"])
 def test_one_workflow_file_against_every_source(
-    cli, store_key, own_world, server, bao, moto, monkeypatch, where
+    cli, canary, store_key, own_world, server, bao, moto, monkeypatch, where
 ):
     path = own_world / "w.json"
     path.write_text(json.dumps(WORKFLOW).replace("URL", server.url))
@@ -359,7 +360,9 @@ def test_one_workflow_file_against_every_source(
             service.create_secret("db", "custom", DATA["db"])
             if where == "local":
                 service.create_secret("github", "bearer_token", DATA["github"])
-    config = {"local": "", "vault": vault_toml(bao, own_world), "aws": aws_toml(moto, monkeypatch)}
+    canary.learn(DATA)
+    with withheld_sdk_logs():  # what this test's own clients log while they put the values there
+        config = {"local": "", "vault": vault_toml(bao, own_world), "aws": aws_toml(moto, monkeypatch)}
     config["chain"] = (
         config["vault"].replace("everywhere/{name}", "nowhere/{name}").replace('"everywhere"', '"x"')
         + config["aws"]

@@ -49,7 +49,8 @@ if TYPE_CHECKING:
     from sealflow.model.secret import Secret, SecretInfo, SecretMetadata
     from sealflow.model.types import SecretFields, register_secret_type
     from sealflow.providers.base import ExternalSecretProvider
-    from sealflow.resolver.resolver import ExecutionScope, Resolver, SecretResolver
+    from sealflow.resolver.resolver import Resolver, SecretResolver
+    from sealflow.resolver.scope import ExecutionScope
     from sealflow.service.opening import open_service
     from sealflow.service.service import SecretService
     from sealflow.stores.base import SecretRegistry
@@ -75,7 +76,8 @@ _WHERE = {
     "model.secret": "Secret SecretInfo SecretMetadata",
     "model.types": "SecretFields register_secret_type",
     "providers.base": "ExternalSecretProvider",
-    "resolver.resolver": "ExecutionScope Resolver SecretResolver",
+    "resolver.resolver": "Resolver SecretResolver",
+    "resolver.scope": "ExecutionScope",
     "service.opening": "open_service",
     "service.service": "SecretService",
     "stores.base": "SecretRegistry",

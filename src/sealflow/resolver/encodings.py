@@ -43,15 +43,20 @@ def _escaped(text: str) -> Iterator[str]:
     lowered = quote(raw, safe="")
     if "%" in lowered:
         yield _lower_hex(lowered)
-    for ascii_only in (True, False):
-        inner = json.dumps(text, ensure_ascii=ascii_only)[1:-1]
-        yield inner
-        yield inner.replace("/", "\\/")
+    for once in (_json(text), _json(text, ascii_only=False), repr(text)[1:-1]):
+        yield once
+        yield once.replace("/", "\\/")
+        if "\\" in once:  # quoted twice: the repr of an error that quotes it, JSON within JSON
+            yield _json(once)
+            yield _json(once, ascii_only=False)
     yield html.escape(text)
     yield html.escape(text, quote=False)
     yield html.escape(text).replace("&#x27;", "&#39;").replace("&quot;", "&#34;")
-    yield repr(text)[1:-1]
     yield repr(raw)[2:-1]
+
+
+def _json(text: str, *, ascii_only: bool = True) -> str:
+    return json.dumps(text, ensure_ascii=ascii_only)[1:-1]
 
 
 def _lower_hex(quoted: str) -> str:

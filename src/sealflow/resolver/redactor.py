@@ -11,6 +11,9 @@ from typing import Any
 from sealflow.resolver.encodings import forms, texts
 
 MASK = "***"
+_LONG, _ANCHOR = 256, 32
+"""Of forms longer than ``_LONG`` only an anchor every so many characters is searched, and each match is extended as far
+as text and form agree: an automaton that holds a value of 1 MiB in all its forms takes gigabytes."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -22,6 +25,7 @@ class Redactor:
         self._values: list[Any] = []
         self._texts: set[str] = set()
         self._automaton: Any = None
+        self._anchors: dict[int, list[tuple[str, int]]] = {}
         self.longest = 0
         """Characters of the longest known form; a stream holds back one less."""
 
@@ -78,27 +82,44 @@ class Redactor:
         automaton = self._build() if self._values else self._automaton
         if automaton is None:
             return []
-        merged: list[tuple[int, int]] = []
-        matches = automaton.find_matches_as_indexes(_searchable(text), overlapping=True)
-        for _, start, end in sorted(matches, key=lambda match: match[1]):
-            if merged and start <= merged[-1][1]:
-                merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-            else:
-                merged.append((start, end))
-        return merged
+        text = _searchable(text)
+        found: list[tuple[int, int]] = []
+        covered = 0
+        for index, start, end in automaton.find_matches_as_indexes(text, overlapping=True):
+            found.append((start, end))
+            for form, offset in self._anchors.get(index, ()) if end > covered else ():
+                after = _agreeing(text[start:][: len(form) - offset], form[offset:])
+                before = _agreeing(text[max(start - offset, 0) : start][::-1], form[:offset][::-1])
+                found.append((start - before, start + after))
+                covered = max(covered, start + after)
+        return _merged(found)
 
     def _build(self) -> Any:
-        from ahocorasick_rs import AhoCorasick
-
         with self._lock:
             values, self._values = self._values, []
             new = {text for value in values for text in texts(value)} - self._texts
             if new:
                 self._texts |= new
-                patterns = set().union(*(forms(text) for text in self._texts))
-                self.longest = max(map(len, patterns), default=0)
-                self._automaton = AhoCorasick(sorted(map(_searchable, patterns))) if patterns else None
+                self._index({_searchable(form) for text in self._texts for form in forms(text)})
             return self._automaton
+
+    def _index(self, known: set[str]) -> None:
+        from ahocorasick_rs import AhoCorasick
+
+        patterns: dict[str, list[tuple[str, int]]] = {}
+        for form in sorted(known):
+            if len(form) <= _LONG:
+                patterns.setdefault(form, [])
+                continue
+            for offset in range(0, len(form) - _ANCHOR, _LONG):
+                places = patterns.setdefault(form[offset : offset + _ANCHOR], [])
+                if (
+                    not places or places[-1][0] is not form
+                ):  # where a form repeats itself, its first place will do
+                    places.append((form, offset))
+        self.longest = max(map(len, patterns), default=0)
+        self._automaton = AhoCorasick(list(patterns)) if patterns else None
+        self._anchors = {index: places for index, places in enumerate(patterns.values()) if places}
 
 
 class RedactedStream:
@@ -123,6 +144,27 @@ class RedactedStream:
         """Return the rest."""
         rest, self._held = self._redactor.clean(self._held), ""
         return rest
+
+
+def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted(spans):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def _agreeing(text: str, form: str) -> int:
+    """Return how many characters ``text`` and ``form`` begin with in common."""
+    agreed, step, limit = 0, _LONG, min(len(text), len(form))
+    while step and agreed < limit:
+        if text[agreed : agreed + step] == form[agreed : agreed + step]:
+            agreed, step = agreed + step, step * 2
+        else:
+            step //= 2
+    return min(agreed, limit)
 
 
 def _searchable(text: str) -> str:

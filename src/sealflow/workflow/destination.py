@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from sealflow.errors import HostNotAllowedError
 from sealflow.model.hosts import is_loopback, normalised
-from sealflow.resolver.resolver import SecretUse
+from sealflow.resolver.scope import SecretUse
+
+if TYPE_CHECKING:
+    from yarl import URL
 
 
 def check_destination(
     uses: Iterable[SecretUse],
-    scheme: str,
-    host: str,
-    port: int,
+    carried: Iterable[SecretUse],
+    url: URL,
     *,
     url_from_input: bool,
     insecure_http: bool,
@@ -21,36 +24,36 @@ def check_destination(
 ) -> None:
     """Raise HostNotAllowedError when one of the secrets in a request may not go to this host.
 
-    ``url_from_input``: other data chose the address, so a secret whose owner named no hosts is not sent there.
+    ``uses``: the secrets that the node's config refers to; who wrote the config and the address in it wants them there,
+    unless their owner says otherwise. ``carried``: secrets whose values came with data; only their ``allowed_hosts``
+    can say that they may go anywhere. ``url_from_input``: data chose the address, so the same holds for ``uses``.
     ``proxied``: a proxy reads plain http on its way, so loopback is no exception then.
     """
-    uses = tuple(uses)
-    if not uses:
+    uses, carried = tuple(uses), tuple(carried)
+    if not uses and not carried:
         return
     try:
-        spelled = normalised(host)
+        host, port = normalised(url.host or ""), url.port or 0
     except ValueError:
         raise HostNotAllowedError(
             "the request's host is no host name or address in its usual form",
             hint="Correct the url",
-            secret=uses[0].name,
+            secret=(uses + carried)[0].name,
         ) from None
-    if scheme != "https" and not (is_loopback(spelled) and not proxied) and not insecure_http:
-        raise HostNotAllowedError(
-            f"the secret {uses[0].name!r} would go to {spelled} without TLS",
-            hint="Use https; for a network that you trust set insecure_http: true",
-            secret=uses[0].name,
-        )
-    for use in uses:
-        if not use.policy.allows_host(spelled, port):
-            raise HostNotAllowedError(
-                f"the secret {use.name!r} may not be sent to {spelled}:{port}",
-                hint="Its allowed_hosts say where it may go; add the host there if the owner agrees",
-                secret=use.name,
-            )
-        if url_from_input and use.policy.allowed_hosts is None:
-            raise HostNotAllowedError(
-                f"the url comes from input data, and the secret {use.name!r} names no allowed hosts",
-                hint="Set allowed_hosts on the secret, or write the url into the config",
-                secret=use.name,
-            )
+    for use in uses + carried:
+        secret = f"the secret {use.name!r}"
+        problem = None
+        if url.scheme != "https" and not (is_loopback(host) and not proxied) and not insecure_http:
+            problem = f"{secret} would go to {host} without TLS"
+            hint = "Use https; for a network that you trust set insecure_http: true"
+        elif not use.policy.allows_host(host, port):
+            problem = f"{secret} may not be sent to {host}:{port}"
+            hint = "Its allowed_hosts say where it may go; add the host there if the owner agrees"
+        elif use.policy.allowed_hosts is None and use in carried:
+            problem = f"the request carries a value of {secret}, which came with input data, to {host}"
+            hint = "Refer to the secret in this node's config if it belongs there, or set its allowed_hosts"
+        elif use.policy.allowed_hosts is None and url_from_input:
+            problem = f"the url comes from input data, and {secret} names no allowed hosts"
+            hint = "Set allowed_hosts on the secret, or write the url into the config"
+        if problem is not None:
+            raise HostNotAllowedError(problem, hint=hint, secret=use.name)

@@ -22,7 +22,8 @@ from sealflow.model import times
 from sealflow.model.jsonvalue import copied
 from sealflow.model.logs import cleaned_logs
 from sealflow.resolver.opening import opened_resolver
-from sealflow.resolver.resolver import ExecutionScope, Resolver
+from sealflow.resolver.resolver import Resolver
+from sealflow.resolver.scope import ExecutionScope
 from sealflow.service.service import SecretService
 from sealflow.workflow.execution import Execution, NodeRun, NodeState
 from sealflow.workflow.graph import Link, Workflow

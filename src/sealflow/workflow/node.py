@@ -9,11 +9,11 @@ from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from sealflow.errors import WorkflowError
+from sealflow.errors import PolicyError, WorkflowError
 from sealflow.model.jsonvalue import copied
 from sealflow.model.names import NAME_RULE, is_name, shown
 from sealflow.model.references import FoundReference, find_references
-from sealflow.resolver.resolver import ExecutionScope, SecretUse
+from sealflow.resolver.scope import ExecutionScope, SecretUse
 from sealflow.workflow.config import NodeConfig, check_written, validated
 
 __all__ = ["BaseNode", "NodeConfig", "NodeContext", "Outputs", "Retry", "RetryPolicy", "node"]
@@ -115,6 +115,15 @@ class NodeContext:
     def holds_secret(self, text: str) -> bool:
         """Whether a value that this execution revealed stands in ``text``, in any of its usual encodings."""
         return self._scope.redactor.holds(text)
+
+    def carried(self, text: str) -> tuple[SecretUse, ...]:
+        """Return the secrets of which a value stands in ``text`` though this node's config does not refer to them."""
+        return self._scope.carried(text, self.uses)
+
+    def note_denied(self, error: PolicyError) -> None:
+        """Write into the audit trail that a policy kept this node's secrets, or the one the error names, from going out."""
+        names = [error.secret] if error.secret else [use.name for use in self.uses]
+        self._scope.note_denied(names, self.node, type(error).__name__)
 
 
 class BaseNode:

@@ -39,17 +39,22 @@ class Request:
     """A request as it will be sent; ``headers`` by their names as given."""
 
     method: str
-    url: URL
+    url: URL = field(repr=False)
     headers: dict[str, str] = field(repr=False)
     body: bytes | None = field(default=None, repr=False)
     secret_headers: frozenset[str] = frozenset()
 
+    def text(self) -> str:
+        """Return all that is sent, the url also as it reads decoded, to be searched for values."""
+        body = (self.body or b"").decode("utf-8", "surrogateescape")
+        return "\n".join((str(self.url), unquote(str(self.url)), *self.headers.values(), body))
+
 
 @dataclass(slots=True)
 class Transport:
-    """How requests are sent. ``check(url)`` raises when a hop is not allowed; ``holds_secret`` finds values in text."""
+    """How requests are sent. ``check(request)`` raises when a hop is not allowed; ``holds_secret`` finds values in text."""
 
-    check: Callable[[URL], None]
+    check: Callable[[Request], None]
     holds_secret: Callable[[str], bool]
     follow_redirects: bool
     max_redirects: int
@@ -71,7 +76,7 @@ async def send(session: aiohttp.ClientSession, request: Request, transport: Tran
     Raises NetworkError, and HostNotAllowedError before anything goes to a host that is not allowed.
     """
     for _ in range(transport.max_redirects + 1):
-        transport.check(request.url)
+        transport.check(request)
         async with session.request(
             request.method,
             request.url,

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from pydantic import BaseModel, BeforeValidator, Field, SecretStr
 from yarl import URL
 
-from sealflow.errors import NodeConfigError, WorkflowError
+from sealflow.errors import HostNotAllowedError, NodeConfigError, SealflowError, WorkflowError
 from sealflow.model import times
 from sealflow.workflow.config import NodeConfig
 from sealflow.workflow.destination import check_destination
@@ -27,7 +27,7 @@ from sealflow.workflow.nodes.http_auth import (
     basic,
     spelled_out,
 )
-from sealflow.workflow.nodes.http_client import NetworkError, Request, Transport, send
+from sealflow.workflow.nodes.http_client import NetworkError, Request, Response, Transport, send
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _NOT_FROM_INPUT = {"host", "content-length", "transfer-encoding", "connection"}
@@ -50,7 +50,7 @@ class HttpRequestConfig(NodeConfig):
     query: dict[str, MaskedText | list[MaskedText] | None] = Field(default_factory=dict)
     headers: dict[str, MaskedText] = Field(default_factory=dict)
     auth: Auth = Field(default_factory=lambda: NoAuth(type="none"))
-    body: Any = None
+    body: Any = Field(default=None, repr=False)
     body_type: Literal["json", "form", "text", "raw"] | None = None
     timeout: float = Field(default=30, gt=0, le=3600)
     follow_redirects: bool = True
@@ -78,43 +78,44 @@ class HttpRequestNode(BaseNode):
         return config
 
     async def process(self, context: NodeContext, config: HttpRequestConfig) -> Outputs:
+        # Errors leave without the frames below: their locals hold the request as it is sent, and a traceback printer
+        # that shows locals would show it. What stands in this frame is masked.
         parts = _input_parts(context)
-        request = _request(config, parts, context)
-        described = {
-            "url": str(request.url),
-            "method": request.method,
-            "timestamp": times.to_text(times.now()),
-        }
+        problem: SealflowError | NetworkError | None = None
+        try:
+            request = _request(config, parts, context)
+        except SealflowError as error:
+            problem = error.with_traceback(None)
+        if problem is not None:
+            raise problem
+        started = times.to_text(times.now())
         transport = self._transport(context, config, url_from_input="url" in parts)
         session = context.resources.get("http", _Session).session
-        problem: NetworkError | None = None
         try:
             async with asyncio.timeout(config.timeout):
                 response = await send(session, request, transport)
         except TimeoutError:
             problem = NetworkError("TimeoutError", f"no answer within {config.timeout:g} seconds")
-        except Exception as error:  # noqa: BLE001 - told apart below; what is no network error is raised again
+        except Exception as error:  # noqa: BLE001 - told apart by _network_error
             problem = _network_error(error)
+        if isinstance(problem, SealflowError):
+            if isinstance(problem, HostNotAllowedError):
+                context.note_denied(problem)
+            raise problem
         if problem is not None:
-            raise Retry(Outputs(error={"type": problem.kind, "message": str(problem), "request": described}))
-        output = {
-            "status_code": response.status,
-            "headers": response.headers,
-            "body": response.body,
-            "request": described,
-        }
+            failure = {"type": problem.kind, "message": str(problem)}
+            raise Retry(Outputs(error={**failure, "request": _described(request, started)}))
         if response.status in config.retry_statuses:
-            raise Retry(Outputs(output=output), _retry_after(response.headers))
-        return Outputs(output=output)
+            raise Retry(_answered(response, request, started), _retry_after(response.headers))
+        return _answered(response, request, started)
 
     @staticmethod
     def _transport(context: NodeContext, config: HttpRequestConfig, *, url_from_input: bool) -> Transport:
-        def check(url: URL) -> None:
+        def check(request: Request) -> None:
             check_destination(
                 context.uses,
-                url.scheme,
-                url.host or "",
-                url.port or 0,
+                context.carried(request.text()),
+                request.url,
                 url_from_input=url_from_input,
                 insecure_http=config.insecure_http,
                 proxied=config.proxy is not None,
@@ -312,12 +313,30 @@ def _tls(config: HttpRequestConfig) -> ssl.SSLContext | bool:
     )
 
 
-def _network_error(error: Exception) -> NetworkError:
-    """Return what the error port says; raise what is no network error. aiohttp's texts name hosts, never headers."""
+def _described(request: Request, started: str) -> dict[str, str]:
+    return {"url": str(request.url), "method": request.method, "timestamp": started}
+
+
+def _answered(response: Response, request: Request, started: str) -> Outputs:
+    return Outputs(
+        output={
+            "status_code": response.status,
+            "headers": response.headers,
+            "body": response.body,
+            "request": _described(request, started),
+        }
+    )
+
+
+def _network_error(error: Exception) -> NetworkError | SealflowError:
+    """Return what the error port says, without a text of the library's, which may hold a header or a url; or our error.
+
+    Others, a mistake of the library's or of ours, are named by type alone.
+    """
     import aiohttp
 
-    if isinstance(error, NetworkError):
-        return error
+    if isinstance(error, NetworkError | SealflowError):
+        return error.with_traceback(None)
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
         return NetworkError("TLSError", f"the server's certificate or TLS cannot be trusted ({error.host})")
     if isinstance(error, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
@@ -328,7 +347,7 @@ def _network_error(error: Exception) -> NetworkError:
         )
     if isinstance(error, aiohttp.ClientError | OSError):
         return NetworkError("ConnectionError", f"the connection broke ({type(error).__name__})")
-    raise error
+    return NetworkError("RequestError", f"the request could not be made ({type(error).__name__})")
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
