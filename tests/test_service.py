@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import pickle
 import sqlite3
 import threading
@@ -336,24 +335,15 @@ def test_threads_share_a_service(any_service):
 
 
 def test_a_service_sees_keys_that_another_process_added(tmp_path, key):
-    from sealflow.crypto import envelope, keyring
-    from sealflow.model.keys import Dek, KeyWrap
+    from sealflow.service.keys import StoreKeys
 
     with (
         open_service(tmp_path / "s", "sqlite", key) as reader,
         open_service(tmp_path / "s", "sqlite", key) as other,
     ):
         old = other.registry.keyring()
-        dek_id, dek = os.urandom(8).hex(), os.urandom(envelope.KEY_BYTES)
-        wrap = KeyWrap(
-            dek_id, key.kek_id, keyring._wrap(key.reveal(), dek, other.registry.store_id, dek_id, key.kek_id)
-        )
-        rotated = old._replace(
-            deks=(old.deks[0]._replace(state="decrypt_only"), Dek(dek_id, "active", old.deks[0].created_at)),
-            wraps=(*old.wraps, wrap),
-        )
-        with other.registry.transaction() as transaction:
-            transaction.save_keyring(rotated)
+        dek_id = StoreKeys(other).rotate_dek()
+        assert other.registry.keyring() != old
         other.create_secret("new", "api_key", {"value": "vvvv"})
         assert reader.get_secret("new").data == {"value": "vvvv"}
         reader.update_secret("new", {"value": "wwww"})
@@ -361,4 +351,4 @@ def test_a_service_sees_keys_that_another_process_added(tmp_path, key):
 
 
 def test_the_repr_of_a_service_tells_nothing(service, key):
-    assert key.to_text() not in repr(service) + repr(service._keyring)
+    assert key.to_text() not in repr(service) + repr(service.cipher.keyring)

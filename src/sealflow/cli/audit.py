@@ -33,7 +33,10 @@ def audit(secret: str | None, since: str | None, verify: bool, as_json: bool) ->
         print_json(found)
     elif found:
         columns = ("time", "actor", "action", "secret", "version", "workflow", "node", "outcome")
-        rows = [[_cell(item.get(name)) for name in columns] for item in found]
+        rows = [
+            [_cell(item.get(name) or (item.get("source") if name == "secret" else None)) for name in columns]
+            for item in found
+        ]
         print_table([name.upper() for name in columns], rows)
     else:
         click.echo("Nothing of the kind is in the audit trail.", err=True)

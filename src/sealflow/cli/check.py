@@ -35,6 +35,8 @@ def check(files: tuple[Path, ...], providers: bool, config: Path | None, as_json
     with _asking(config, files[0].absolute().parent) if providers else contextlib.nullcontext() as ask:
         checked = [check_file(file, known._replace(ask=ask)) for file in files]
     findings = [finding for item in checked for finding in item.findings]
+    for warning in (text for file in checked for text in file.warnings):
+        click.echo(f"sealflow: warning: {warning}", err=True)
     if as_json:
         print_json([finding._asdict() for finding in findings])
     else:
@@ -52,7 +54,7 @@ def check(files: tuple[Path, ...], providers: bool, config: Path | None, as_json
 
 def _known() -> Known:
     """Return the secrets of the local store, from their metadata."""
-    from sealflow.service.service import list_infos
+    from sealflow.service.describe import list_infos
     from sealflow.settings import Settings
     from sealflow.stores.select import open_registry
     from sealflow.workflow.check import Known

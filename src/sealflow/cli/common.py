@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from sealflow.crypto.master_key import MasterKey, find_master_key
+from sealflow.crypto.master_key import MasterKey, find_master_keys
 from sealflow.errors import MissingMasterKeyError, SealflowError, WrongMasterKeyError
 from sealflow.settings import Settings
 from sealflow.stores.base import SecretRegistry
@@ -39,9 +39,12 @@ def open_listing() -> SecretRegistry:
     settings = Settings.load()
     registry = open_registry(settings)
     try:
-        key = find_master_key(None, settings.path, registry.store_id)
+        keys = find_master_keys(None, settings.path, registry.store_id)
         known = [kek.kek_id for kek in registry.keyring().keks]
-        if isinstance(key, MasterKey) and key.kek_id not in known:
+        key = keys[0]
+        if isinstance(key, MasterKey) and not any(
+            isinstance(item, MasterKey) and item.kek_id in known for item in keys
+        ):
             raise WrongMasterKeyError(
                 f"the master key from {key.source} has the id {key.kek_id}, and this store knows {', '.join(known)}",
                 hint="Configure the key that the store was made with; nothing was read or changed",
@@ -101,6 +104,20 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         raise ValueError("a key stands twice")
     return found
+
+
+def counted(number: int, thing: str) -> str:
+    """Return ``1 secret``, ``2 secrets``."""
+    return f"{number} {thing}{'s' * (number != 1)}"
+
+
+def confirm(question: str, yes: bool, command: str) -> None:
+    """Ask before what cannot be taken back; a usage error where nobody can answer."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"{command} asks, and there is no terminal to answer: give --yes")
+    click.confirm(question, abort=True)
 
 
 def options(*decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -1,19 +1,28 @@
-"""``sealflow key``: master keys."""
+"""``sealflow key``: master keys, and the store's own keys."""
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from sealflow.crypto.key_file import write_key_file
-from sealflow.crypto.master_key import MasterKey
-from sealflow.errors import SealflowError
+from sealflow.cli.common import confirm, counted, json_option, print_json, print_table
+from sealflow.crypto.key_file import read_key_file, write_key_file
+from sealflow.crypto.master_key import KeySource, MasterKey, find_master_keys, read_passphrase
+from sealflow.errors import MasterKeyError, SealflowError
+from sealflow.settings import Settings
+
+if TYPE_CHECKING:
+    from sealflow.service.keys import Progress
 
 
 @click.group()
 def key() -> None:
-    """Make and manage master keys."""
+    """Make and manage master keys, and rotate the store's own keys."""
 
 
 @key.command()
@@ -23,7 +32,10 @@ def key() -> None:
     help="Write it to this new file (mode 0600) and print only its id.",
 )
 def generate(out: Path | None) -> None:
-    """Make a master key: for WORKFLOW_SECRETS_MASTER_KEY, or a file that WORKFLOW_SECRETS_MASTER_KEY_FILE names."""
+    """Make a master key: for WORKFLOW_SECRETS_MASTER_KEY, or a file that WORKFLOW_SECRETS_MASTER_KEY_FILE names.
+
+    It opens no store yet: `sealflow init` makes a store with it, `sealflow key add` lets it open one that is there.
+    """
     made = MasterKey.generate()
     if out is None:
         click.echo(made.to_text())
@@ -31,10 +43,222 @@ def generate(out: Path | None) -> None:
             f"id: {made.kek_id}. Keep it in a safe place: it opens every secret that it encrypts.", err=True
         )
         return
+    _write_new(out, made)
+    click.echo(f"Wrote a master key with the id {made.kek_id} to {out}")
+
+
+@key.command()
+@json_option
+def status(as_json: bool) -> None:
+    """Show the keys of the store, their ids and uses. Needs no master key."""
+    from sealflow.service.key_status import key_status
+    from sealflow.stores.select import open_registry
+
+    settings = Settings.load()
+    registry = open_registry(settings)
     try:
-        write_key_file(out, made.to_text())
+        sources: tuple[KeySource, ...] = ()
+        with contextlib.suppress(MasterKeyError):
+            sources = find_master_keys(None, settings.path, registry.store_id)
+        described = key_status(registry, sources)
+    finally:
+        registry.close()
+    if as_json:
+        print_json(described)
+        return
+    rows = [
+        (item["id"], item["kind"], item["created_at"][:19] + "Z", "configured" if item["configured"] else "")
+        for item in described["master_keys"]
+    ]
+    print_table(("MASTER KEY", "KIND", "ADDED", ""), rows)
+    click.echo()
+    rows = [
+        (item["id"], item["state"], item["created_at"][:19] + "Z", str(item["records"]))
+        for item in described["store_keys"]
+    ]
+    print_table(("STORE KEY", "STATE", "MADE", "RECORDS"), rows)
+
+
+@key.command()
+@click.option("--key-file", type=click.Path(path_type=Path), help="A file that holds a master key.")
+@click.option(
+    "--generate", "new_file", type=click.Path(path_type=Path), help="Make a master key in this new file."
+)
+@click.option("--keychain", metavar="NAME", help="Make a master key and keep it in the system's keychain.")
+@click.option("--passphrase", is_flag=True, help="A passphrase, asked for without echo.")
+@click.option("--passphrase-file", type=click.Path(path_type=Path), help="A file that holds a passphrase.")
+@click.option("--recovery", is_flag=True, help="Make a recovery key and print it, once.")
+@json_option
+def add(
+    key_file: Path | None,
+    new_file: Path | None,
+    keychain: str | None,
+    passphrase: bool,
+    passphrase_file: Path | None,
+    recovery: bool,
+    as_json: bool,
+) -> None:
+    """Let another master key open the store too. No secret is rewritten, and the old key works as before.
+
+    Then give the new key to every process, and remove the old one with `sealflow key remove ID`.
+    """
+    from sealflow.service.keys import StoreKeys
+    from sealflow.service.opening import open_existing
+
+    given = [key_file, new_file, keychain, passphrase or None, passphrase_file, recovery or None]
+    if sum(item is not None for item in given) != 1:
+        raise click.UsageError(
+            "give one of --key-file, --generate, --keychain, --passphrase, --passphrase-file, --recovery"
+        )
+    storage = Settings.load().path
+    with open_existing() as service:
+        keys = StoreKeys(service)
+        if recovery:
+            _print_recovery(keys.add_recovery(), as_json)
+            return
+        with _new_source(storage, key_file, new_file, keychain, passphrase_file) as source:
+            kek_id = keys.add(source)
+    if as_json:
+        print_json({"id": kek_id})
+        return
+    click.echo(f"The master key {kek_id} opens this store too.")
+    click.echo("Next: configure it wherever the store is opened, then `sealflow key remove` the old one.")
+
+
+@key.command()
+@click.argument("kek_id", metavar="ID")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+def remove(kek_id: str, yes: bool, as_json: bool) -> None:
+    """Let the master key ID (see `sealflow key status`) open the store no more.
+
+    Processes that have only this key cannot open the store afterwards. The last key cannot be removed.
+    """
+    from sealflow.service.keys import StoreKeys
+    from sealflow.service.opening import open_existing
+
+    with open_existing() as service:
+        confirm(f"Remove the master key {kek_id} from this store?", yes, "remove")
+        StoreKeys(service).remove(kek_id)
+    if as_json:
+        print_json({"id": kek_id, "removed": True})
+    else:
+        click.echo(
+            f"The master key {kek_id} opens this store no more. Backups made before still open with it."
+        )
+
+
+@key.command("rotate-dek")
+@json_option
+def rotate_dek(as_json: bool) -> None:
+    """Make a new store key (DEK) for what is written from now on; what is there stays readable.
+
+    `sealflow key reencrypt` then brings the old records to it.
+    """
+    from sealflow.service.keys import StoreKeys
+    from sealflow.service.opening import open_existing
+
+    with open_existing() as service:
+        dek_id = StoreKeys(service).rotate_dek()
+    if as_json:
+        print_json({"id": dek_id})
+    else:
+        click.echo(f"New records are sealed with the store key {dek_id}. Next: sealflow key reencrypt")
+
+
+@key.command()
+@json_option
+def reencrypt(as_json: bool) -> None:
+    """Seal every record with the newest store key, and destroy the old ones.
+
+    Others read and write meanwhile. It may be stopped anywhere, and goes on where it was when it is run again.
+    """
+    from sealflow.service.keys import StoreKeys
+    from sealflow.service.opening import open_existing
+
+    with open_existing() as service, _progress(quiet=as_json) as progress:
+        result = StoreKeys(service).reencrypt(progress)
+    if as_json:
+        print_json({"reencrypted": result.done, "damaged": list(result.damaged)})
+    else:
+        click.echo(f"{counted(result.done, 'secret')} sealed anew.")
+    for name in result.damaged:
+        click.echo(
+            f"sealflow: {name} cannot be decrypted and was left as it is: see `sealflow doctor`", err=True
+        )
+    if result.damaged:
+        click.get_current_context().exit(1)
+
+
+@contextlib.contextmanager
+def _new_source(
+    storage: Path,
+    key_file: Path | None,
+    new_file: Path | None,
+    keychain: str | None,
+    passphrase_file: Path | None,
+) -> Iterator[KeySource]:
+    """Give the key that is to be added; one that was made for it is taken back when it was not added."""
+    if key_file is not None:
+        yield MasterKey.parse(read_key_file(key_file, storage), f"the key file {key_file}")
+    elif passphrase_file is not None:
+        text = read_key_file(passphrase_file, storage)
+        yield read_passphrase(text, f"the passphrase file {passphrase_file}")
+    elif new_file is not None:
+        made = MasterKey.generate()
+        _write_new(new_file, made)
+        try:
+            yield made
+        except BaseException:
+            new_file.unlink(missing_ok=True)
+            raise
+    elif keychain is not None:
+        from sealflow.crypto.keychain import remove_keychain, write_keychain
+
+        made = MasterKey.generate()
+        write_keychain(keychain, made)
+        try:
+            yield made
+        except BaseException:
+            remove_keychain(keychain)
+            raise
+    else:
+        if not sys.stdin.isatty():
+            raise click.UsageError("there is no terminal to ask for the passphrase: use --passphrase-file")
+        yield read_passphrase(
+            click.prompt("New passphrase", hide_input=True, confirmation_prompt=True, err=True), "it"
+        )
+
+
+def _write_new(path: Path, made: MasterKey) -> None:
+    try:
+        write_key_file(path, made.to_text())
     except FileExistsError:
         raise SealflowError(
-            f"{out} exists", hint="Name a new file: a key is never written over another"
+            f"{path} exists", hint="Name a new file: a key is never written over another"
         ) from None
-    click.echo(f"Wrote a master key with the id {made.kek_id} to {out}")
+
+
+def _print_recovery(made: MasterKey, as_json: bool) -> None:
+    if as_json:
+        print_json({"id": made.kek_id, "recovery_key": made.to_text()})
+        return
+    click.echo(made.to_text())
+    click.echo(
+        f"id: {made.kek_id}. This is the only time it is shown: print it, and keep it in a safe. It opens the store in "
+        "place of a lost master key.",
+        err=True,
+    )
+
+
+@contextlib.contextmanager
+def _progress(*, quiet: bool) -> Iterator[Progress | None]:
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    with Bar(console=Console(stderr=True), transient=True) as bar:
+        task: Any = bar.add_task("re-encrypting", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -26,6 +26,10 @@ _COMMANDS = {
     "provider": "sealflow.cli.provider:provider",
     "audit": "sealflow.cli.audit:audit",
     "key": "sealflow.cli.key:key",
+    "backup": "sealflow.cli.backup:backup",
+    "export": "sealflow.cli.bundle:export",
+    "import": "sealflow.cli.bundle:import_",
+    "doctor": "sealflow.cli.doctor:doctor",
     "demo": "sealflow.cli.demo:demo",
 }
 

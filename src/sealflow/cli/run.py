@@ -68,6 +68,8 @@ def run(
     workflow = Workflow.load(file)
     limits = {"max_concurrency": max_concurrency, "timeout": timeout}
     execution = _execute(workflow, _input(input_), config, file.absolute().parent, limits, quiet=as_json)
+    for warning in execution.warnings:
+        click.echo(f"sealflow: warning: {warning}", err=True)
     unhandled = list(unhandled_errors(workflow, execution))
     if as_json:
         click.echo(execution.to_json())

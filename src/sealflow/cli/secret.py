@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sealflow.cli.common import (
+    confirm,
     json_option,
     open_listing,
     options,
@@ -17,7 +18,9 @@ from sealflow.cli.common import (
     read_json,
 )
 from sealflow.cli.usage import usage
+from sealflow.cli.versions import destroy, history, rollback, undelete
 from sealflow.errors import SecretValidationError
+from sealflow.model import times
 
 if TYPE_CHECKING:
     from sealflow.model.secret import SecretInfo
@@ -38,6 +41,9 @@ _data_options = options(
 )
 _short_option = click.option(
     "--allow-short", is_flag=True, help="Accept values of under 4 characters, which cannot be masked."
+)
+_expected_option = click.option(
+    "--expected-version", type=click.IntRange(min=0), help="Change it only if it is at this version."
 )
 _metadata_options = options(
     click.option("--description", help="What the secret is for."),
@@ -65,7 +71,8 @@ def secret() -> None:
     """Create, look at, change and delete secrets."""
 
 
-secret.add_command(usage)
+for command in (usage, history, rollback, undelete, destroy):
+    secret.add_command(command)
 
 
 @secret.command()
@@ -148,16 +155,23 @@ def get(name: str, version: int | None, field: str | None, reveal: bool, as_json
 @click.option(
     "--tag", "tags", multiple=True, help="Only secrets with this tag; all of them where it is repeated."
 )
+@click.option(
+    "--expiring", metavar="SPAN", help="Only secrets that expire within this time, or have: 14d, 12h, 2w."
+)
 @json_option
-def list_(type_name: str | None, tags: tuple[str, ...], as_json: bool) -> None:
+def list_(type_name: str | None, tags: tuple[str, ...], expiring: str | None, as_json: bool) -> None:
     """List the secrets: metadata, no values, and no master key needed."""
-    from sealflow.service.service import list_infos
+    from sealflow.service.describe import list_infos
 
     registry = open_listing()
     try:
-        found = [info.to_dict() for info in list_infos(registry, type_name, tags)]
+        infos = list_infos(registry, type_name, tags)
     finally:
         registry.close()
+    if expiring is not None:
+        limit = times.now() + times.read_days(expiring, "--expiring")
+        infos = [info for info in infos if info.metadata.policy.expired(limit)]
+    found = [info.to_dict() for info in infos]
     if as_json:
         print_json(found)
     elif found:
@@ -168,14 +182,16 @@ def list_(type_name: str | None, tags: tuple[str, ...], as_json: bool) -> None:
                 str(item["version"]),
                 ",".join(item["tags"]),
                 item["updated_at"][:19] + "Z",
+                item["expires_at"][:19] + "Z" if item["expires_at"] else "-",
                 item["description"] or "",
             )
             for item in found
         ]
-        print_table(("NAME", "TYPE", "VERSION", "TAGS", "UPDATED", "DESCRIPTION"), rows)
+        print_table(("NAME", "TYPE", "VERSION", "TAGS", "UPDATED", "EXPIRES", "DESCRIPTION"), rows)
     else:
         click.echo(
-            "There are no secrets here yet." if not (type_name or tags) else "No secret fits.", err=True
+            "There are no secrets here yet." if not (type_name or tags or expiring) else "No secret fits.",
+            err=True,
         )
 
 
@@ -185,9 +201,7 @@ def list_(type_name: str | None, tags: tuple[str, ...], as_json: bool) -> None:
 @_metadata_options
 @_short_option
 @click.option("--clear", multiple=True, type=click.Choice(_CLEARABLE), help="Take this away. Repeatable.")
-@click.option(
-    "--expected-version", type=click.IntRange(min=0), help="Change it only if it is at this version."
-)
+@_expected_option
 @json_option
 def update(
     name: str,
@@ -229,18 +243,16 @@ def update(
 @secret.command()
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@_expected_option
 @json_option
-def delete(name: str, yes: bool, as_json: bool) -> None:
+def delete(name: str, yes: bool, expected_version: int | None, as_json: bool) -> None:
     """Delete NAME; its versions stay in the store until they are destroyed."""
     from sealflow.service.opening import open_service
 
     with open_service() as service:
-        service.get_secret(name)
-        if not yes:
-            if not sys.stdin.isatty():
-                raise click.UsageError("delete asks, and there is no terminal to answer: give --yes")
-            click.confirm(f"Delete the secret {name}?", abort=True)
-        service.delete_secret(name)
+        service.history(name)  # that there is one: its value is nobody's business here
+        confirm(f"Delete the secret {name}?", yes, "delete")
+        service.delete_secret(name, expected_version=expected_version)
     if as_json:
         print_json({"name": name, "deleted": True})
     else:

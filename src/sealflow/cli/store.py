@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
 
-from sealflow.cli.common import json_option, print_json
+from sealflow.cli.common import confirm, counted, json_option, print_json
 from sealflow.crypto.key_file import default_key_file, write_key_file
-from sealflow.crypto.master_key import KeySource, MasterKey, find_master_key
+from sealflow.crypto.master_key import KeySource, MasterKey, find_master_key, find_master_keys
 from sealflow.errors import MissingMasterKeyError
-from sealflow.settings import Settings
+from sealflow.settings import MASTER_KEY_KEYCHAIN, STORAGE_BACKEND, Settings
+from sealflow.stores.audit import FILE, AuditLog, Event
 from sealflow.stores.base import SecretRegistry
 from sealflow.stores.select import open_registry
 
 
 @click.command()
 @click.option("--backend", help="sqlite (default) or file.")
+@click.option("--keychain", metavar="NAME", help="Keep the new master key in the system's keychain.")
 @json_option
-def init(backend: str | None, as_json: bool) -> None:
+def init(backend: str | None, keychain: str | None, as_json: bool) -> None:
     """Make a store here, and a master key where none is configured.
 
-    The key goes to a file of yours in your config directory, never beside the secrets.
+    The key goes to a file of yours in your config directory, or into the system's keychain, never beside the secrets.
     """
     from sealflow.crypto.keyring import new_document
 
@@ -33,19 +36,21 @@ def init(backend: str | None, as_json: bool) -> None:
         try:
             key = find_master_key(None, settings.path, None)
         except MissingMasterKeyError:
-            key = MasterKey.generate()
-            made["key_file"] = default_key_file(store_id)
-            write_key_file(made["key_file"], key.to_text())
+            key = _made_key(store_id, keychain, made)
         made["store"] = store_id
         return new_document(store_id, key)
 
     try:
         registry = open_registry(settings, new_keyring)
     except BaseException:
-        if "key_file" in made:
-            made["key_file"].unlink(missing_ok=True)  # the key of a store that was not made
+        _take_back(made)  # the key of a store that was not made
         raise
+    if "keychain" in made:
+        os.environ[MASTER_KEY_KEYCHAIN] = made["keychain"]
     with_key = _check_key(settings, registry)
+    if "store" in made:
+        kek = registry.keyring().keks[0].kek_id
+        AuditLog(settings.path / FILE).record(Event("key_create", ((None, None, f"key:{kek}"),)), now=True)
     registry.close()
     result = {
         "path": str(settings.path),
@@ -53,6 +58,7 @@ def init(backend: str | None, as_json: bool) -> None:
         "store_id": registry.store_id,
         "created": "store" in made,
         "key_file": str(made["key_file"]) if "key_file" in made else None,
+        "keychain": made.get("keychain"),
         "master_key": with_key,
     }
     if as_json:
@@ -66,20 +72,88 @@ def init(backend: str | None, as_json: bool) -> None:
         click.echo(
             "Keep a copy of that file in a safe place: without it nobody can read the secrets, you included."
         )
+    if result["keychain"]:
+        click.echo(f"Set {MASTER_KEY_KEYCHAIN}={keychain} wherever the store is opened.")
+        click.echo(
+            "Make a recovery key too (`sealflow key add --recovery`): a keychain can be lost with its machine."
+        )
     click.echo("Next: sealflow secret create github --type bearer_token")
+
+
+def _made_key(store_id: str, keychain: str | None, made: dict[str, Any]) -> MasterKey:
+    """Make the master key of a new store and keep it; ``made`` says where."""
+    key = MasterKey.generate()
+    if keychain is not None:
+        from sealflow.crypto.keychain import write_keychain
+
+        write_keychain(keychain, key)
+        made["keychain"] = keychain
+    else:
+        made["key_file"] = default_key_file(store_id)
+        write_key_file(made["key_file"], key.to_text())
+    return key
+
+
+def _take_back(made: dict[str, Any]) -> None:
+    if "key_file" in made:
+        made["key_file"].unlink(missing_ok=True)
+    if "keychain" in made:
+        from sealflow.crypto.keychain import remove_keychain
+
+        remove_keychain(made["keychain"])
 
 
 def _check_key(settings: Settings, registry: SecretRegistry) -> str:
     from sealflow.crypto.keyring import Keyring
 
-    key = find_master_key(None, settings.path, registry.store_id)
-    Keyring.open(registry.store_id, registry.keyring(), key)
-    return key.source
+    keys = find_master_keys(None, settings.path, registry.store_id)
+    Keyring.open(registry.store_id, registry.keyring(), *keys)
+    return keys[0].source
 
 
 @click.group()
 def store() -> None:
-    """Look at the store."""
+    """Look at the store, and move it to another backend."""
+
+
+@store.command()
+@click.option("--to", "target", metavar="BACKEND", help="sqlite, file, or a backend of an installed package.")
+@click.option("--remove-old", is_flag=True, help="Remove for good what earlier moves left.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+def migrate(target: str | None, remove_old: bool, yes: bool, as_json: bool) -> None:
+    """Move the store to another backend: ids, versions, times, keys, everything. Needs no master key.
+
+    It stays in its directory; the old store is put aside there until --remove-old. Killed half-way, run it again.
+    """
+    from sealflow.service.migrate import migrate_store, remove_old_stores
+
+    settings = Settings.load()
+    if (target is None) != remove_old:
+        raise click.UsageError("give --to BACKEND, or --remove-old")
+    if target is None:
+        confirm(f"Remove the old stores in {settings.path} for good?", yes, "--remove-old")
+        removed = [str(item) for item in remove_old_stores(settings)]
+        print_json({"removed": removed}) if as_json else click.echo(f"Removed {', '.join(removed)}")
+        return
+    done = migrate_store(settings, target)
+    AuditLog(settings.path / FILE).record(Event("migrate"), now=True)
+    if as_json:
+        print_json({**done._asdict(), "old": [str(item) for item in done.old]})
+        return
+    if done.source == done.target:
+        click.echo(f"It is a {done.target} store already.")
+    else:
+        click.echo(
+            f"Moved {counted(done.secrets, 'secret')} from the {done.source} store to the {done.target} store."
+        )
+        click.echo("Start again what has the store open: until then it reads what was there before.")
+    if settings.backend not in (None, done.target):
+        click.echo(
+            f"sealflow: warning: {STORAGE_BACKEND} says {settings.backend}: change or unset it", err=True
+        )
+    for item in done.old:
+        click.echo(f"The old store is kept in {item}; remove it with `sealflow store migrate --remove-old`")
 
 
 @store.command()

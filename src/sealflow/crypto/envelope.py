@@ -33,6 +33,9 @@ BLOCK = 64
 
 RECORD = b"sealflow record v1"
 KEY_WRAP = b"sealflow key wrap v1"
+RECOVERY_WRAP = b"sealflow recovery wrap v1"
+RECOVERY_PUBLIC = b"sealflow recovery public key v1"
+BUNDLE = b"sealflow bundle v1"
 
 _SHA256 = SHA256()
 _LENGTHS = tuple(

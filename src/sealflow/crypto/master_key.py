@@ -103,27 +103,49 @@ def _checksum(raw: bytes) -> bytes:
     return hashlib.sha256(b"sealflow master key v1" + raw).digest()[:4]
 
 
+def find_master_keys(
+    given: str | MasterKey | Passphrase | None, storage: Path, store_id: str | None
+) -> tuple[KeySource, ...]:
+    """Return the master key, and behind it the previous one where its variable is set.
+
+    The key is the first of: the argument, the variable, the key file named by its variable, the system's keychain, the
+    passphrase, the key file that ``sealflow init`` made for this store. Raises MissingMasterKeyError naming them.
+    """
+    if given is not None:
+        return (_given(given),)
+    found = _from_environment(storage)
+    if found is None and store_id is not None:
+        path = default_key_file(store_id)
+        if os.path.lexists(path):
+            found = MasterKey.parse(read_key_file(path, storage), str(path))
+    if found is None:
+        raise MissingMasterKeyError(
+            f"no master key is configured for the store in {storage}",
+            hint=f"Run `sealflow init`, or set {settings.MASTER_KEY} or {settings.MASTER_KEY_FILE}",
+        )
+    previous = _key_of(settings.MASTER_KEY_PREVIOUS, settings.MASTER_KEY_PREVIOUS_FILE, storage)
+    return (found,) if previous is None else (found, previous)
+
+
 def find_master_key(
     given: str | MasterKey | Passphrase | None, storage: Path, store_id: str | None
 ) -> KeySource:
-    """Return the first of: the argument, the variable, the key file named by its variable, the passphrase, the
-    key file that ``sealflow init`` made for this store. Raise MissingMasterKeyError naming them all.
-    """
-    found = _given(given) or _from_environment(storage)
-    if found is not None:
-        return found
-    if store_id is not None:
-        path = default_key_file(store_id)
-        if os.path.lexists(path):
-            return MasterKey.parse(read_key_file(path, storage), str(path))
-    raise MissingMasterKeyError(
-        f"no master key is configured for the store in {storage}",
-        hint=f"Run `sealflow init`, or set {settings.MASTER_KEY} or {settings.MASTER_KEY_FILE}",
-    )
+    """Return the first of ``find_master_keys``: the one that a new store is made with."""
+    return find_master_keys(given, storage, store_id)[0]
 
 
-def _given(given: str | MasterKey | Passphrase | None) -> KeySource | None:
-    if given is None or isinstance(given, MasterKey | Passphrase):
+def read_passphrase(text: str, source: str) -> Passphrase:
+    """Return a passphrase without the line break that ended it; InvalidMasterKeyError under 12 characters."""
+    text = text.rstrip("\r\n")
+    if len(text) < 12:
+        raise InvalidMasterKeyError(
+            f"{source} is shorter than 12 characters", hint="Choose five or more random words"
+        )
+    return Passphrase(text.encode(), source)
+
+
+def _given(given: str | MasterKey | Passphrase) -> KeySource:
+    if isinstance(given, MasterKey | Passphrase):
         return given
     if isinstance(given, str):
         return MasterKey.parse(given, "the argument master_key")
@@ -131,21 +153,23 @@ def _given(given: str | MasterKey | Passphrase | None) -> KeySource | None:
 
 
 def _from_environment(storage: Path) -> KeySource | None:
-    if text := os.environ.get(settings.MASTER_KEY):
-        return MasterKey.parse(text, settings.MASTER_KEY)
-    if path := os.environ.get(settings.MASTER_KEY_FILE):
-        return MasterKey.parse(read_key_file(Path(path).expanduser(), storage), f"the key file {path}")
+    found = _key_of(settings.MASTER_KEY, settings.MASTER_KEY_FILE, storage)
+    if found is not None:
+        return found
+    if entry := os.environ.get(settings.MASTER_KEY_KEYCHAIN):
+        from sealflow.crypto.keychain import read_keychain
+
+        return read_keychain(entry)
     if text := os.environ.get(settings.PASSPHRASE):
-        return _passphrase(text, settings.PASSPHRASE)
+        return read_passphrase(text, settings.PASSPHRASE)
     if path := os.environ.get(settings.PASSPHRASE_FILE):
-        return _passphrase(read_key_file(Path(path).expanduser(), storage), f"the passphrase file {path}")
+        return read_passphrase(read_key_file(Path(path).expanduser(), storage), f"the passphrase file {path}")
     return None
 
 
-def _passphrase(text: str, source: str) -> Passphrase:
-    text = text.rstrip("\r\n")
-    if len(text) < 12:
-        raise InvalidMasterKeyError(
-            f"{source} is shorter than 12 characters", hint="Choose five or more random words"
-        )
-    return Passphrase(text.encode(), source)
+def _key_of(variable: str, file_variable: str, storage: Path) -> MasterKey | None:
+    if text := os.environ.get(variable):
+        return MasterKey.parse(text, variable)
+    if path := os.environ.get(file_variable):
+        return MasterKey.parse(read_key_file(Path(path).expanduser(), storage), f"the key file {path}")
+    return None

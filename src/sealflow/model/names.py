@@ -15,6 +15,9 @@ NAME_RULE = "Use 1 to 128 letters, digits, _ or -, the first one no -"
 BUILT_IN_TYPES = ("api_key", "basic_auth", "bearer_token", "oauth", "custom")
 _TYPE_ALIASES = {"apiKey": "api_key", "basicAuth": "basic_auth", "bearerToken": "bearer_token"}
 
+PUBLIC_FIELDS = frozenset({"username", "client_id", "token_url", "scopes", "expires_at"})
+"""Fields that say who, where and when: they may be short, and stand in ordinary data by chance."""
+
 
 def is_name(text: object) -> bool:
     """Whether ``text`` is a string of the name grammar."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import json
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -14,6 +14,8 @@ from sealflow.model import times
 from sealflow.model.hosts import HOST_RULE, HostPattern
 from sealflow.model.jsonvalue import canonical
 from sealflow.model.names import shown
+
+EXPIRY_NOTICE = timedelta(days=14)
 
 
 class Policy(NamedTuple):
@@ -89,6 +91,14 @@ class Policy(NamedTuple):
     def expired(self, moment: datetime) -> bool:
         """Whether ``expires_at`` has passed at ``moment``."""
         return self.expires_at is not None and self.expires_at <= moment
+
+    def expiry_warning(self, name: str, moment: datetime) -> str | None:
+        """Return what to say of the secret ``name`` in the last two weeks before it expires."""
+        if self.expires_at is None or not timedelta() < self.expires_at - moment <= EXPIRY_NOTICE:
+            return None
+        days = (self.expires_at - moment).days
+        left = "today" if days == 0 else f"in {days} day{'s' * (days != 1)}"
+        return f"the secret {name!r} expires {left}, at {times.to_text(self.expires_at)}: update it before"
 
 
 def _texts(value: Iterable[str] | None, field: str) -> tuple[str, ...] | None:

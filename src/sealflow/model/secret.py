@@ -60,6 +60,29 @@ class SecretInfo(NamedTuple):
         }
 
 
+class SecretVersion(NamedTuple):
+    """One version of a secret, without its data. ``current``: the one that is handed out."""
+
+    version: int
+    type: str
+    created_at: datetime
+    policy: Policy
+    destroyed: bool
+    current: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON shape that ``sealflow secret history --json`` prints."""
+        expires = self.policy.expires_at
+        return {
+            "version": self.version,
+            "type": self.type,
+            "created_at": times.to_text(self.created_at),
+            "expires_at": None if expires is None else times.to_text(expires),
+            "destroyed": self.destroyed,
+            "current": self.current,
+        }
+
+
 class Secret:
     """A secret with its data decrypted.
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
 
 from sealflow.errors import SecretValidationError
 
@@ -23,6 +24,14 @@ def from_text(text: str) -> datetime:
     if moment.tzinfo is None:
         raise ValueError("the time zone is missing")
     return moment
+
+
+def read_days(text: str, option: str) -> timedelta:
+    """Read a time span such as ``14d``, ``12h`` or ``2w``; SecretValidationError naming ``option``."""
+    match = re.fullmatch(r"([0-9]{1,5})([hdw])", text.strip())
+    if match is None:
+        raise SecretValidationError(f"{option} is no time span", hint="Give 14d, 12h or 2w", field=option)
+    return timedelta(**{{"h": "hours", "d": "days", "w": "weeks"}[match[2]]: int(match[1])})
 
 
 def read_time(value: object, field: str) -> datetime:

@@ -24,7 +24,7 @@ from pydantic import (
 from sealflow.errors import SecretValidationError
 from sealflow.model import times
 from sealflow.model.jsonvalue import MIN_LENGTH, canonical
-from sealflow.model.names import NAME_RULE, canonical_type, closest, is_name, shown
+from sealflow.model.names import NAME_RULE, PUBLIC_FIELDS, canonical_type, closest, is_name, shown
 
 MAX_DATA_BYTES = 1 << 20  # a mebibyte of canonical JSON, as much as Vault takes by default
 _MAX_DEPTH = 32
@@ -169,7 +169,7 @@ def validated(type_name: str, data: object, *, allow_short: bool = True) -> dict
         if not is_name(key):
             raise SecretValidationError(f"{shown(key)} is no field name", hint=NAME_RULE, field=shown(key))
         _check_json(key, value, 1)
-        if not allow_short and key not in _PUBLIC_FIELDS.get(type_name, ()) and _has_short_text(value):
+        if not allow_short and key not in PUBLIC_FIELDS and _has_short_text(value):
             raise SecretValidationError(
                 f"the field {key} holds a text of fewer than {MIN_LENGTH} characters, which cannot be masked",
                 hint="Use a longer value, or --allow-short (allow_short=True)",
@@ -180,9 +180,6 @@ def validated(type_name: str, data: object, *, allow_short: bool = True) -> dict
             "the data is larger than 1 MiB", hint="Keep large things elsewhere, their key here"
         )
     return fields
-
-
-_PUBLIC_FIELDS = {"basic_auth": ("username",), "oauth": ("client_id", "token_url", "scopes")}
 
 
 def _has_short_text(value: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
@@ -15,7 +16,7 @@ from sealflow.errors import (
 )
 from sealflow.model import times
 from sealflow.model.jsonvalue import copied
-from sealflow.model.names import closest, shown
+from sealflow.model.names import PUBLIC_FIELDS, closest, shown
 from sealflow.model.policy import Policy
 from sealflow.model.references import Place, Reference, references_in, spelled_path, substituted
 from sealflow.providers.base import Found
@@ -24,8 +25,9 @@ from sealflow.resolver.encodings import texts
 from sealflow.resolver.redactor import Redactor
 from sealflow.stores.audit import AuditLog, Event
 
+log = logging.getLogger("sealflow.resolver")
+
 CARRIED_MIN_LENGTH = 8
-PUBLIC_FIELDS = frozenset({"username", "client_id", "token_url", "scopes", "expires_at"})
 
 
 class SecretUse(NamedTuple):
@@ -57,6 +59,7 @@ class ExecutionScope:
         self.workflow = workflow
         self.execution = execution
         self.redactor = Redactor()
+        self.warnings: dict[str, str] = {}
         self._redactors: dict[Key, tuple[Redactor, Redactor]] = {}
 
     async def __aenter__(self) -> Self:
@@ -219,7 +222,12 @@ class ExecutionScope:
             future.exception()  # nobody may be waiting any more
 
     def _check_policy(self, name: str, policy: Policy) -> None:
-        if policy.expired(times.now()) and policy.expires_at is not None:
+        moment = times.now()
+        warning = policy.expiry_warning(name, moment)
+        if warning is not None and name not in self.warnings:
+            self.warnings[name] = warning
+            log.warning("%s", warning)
+        if policy.expired(moment) and policy.expires_at is not None:
             raise SecretExpiredError(
                 f"the secret {name!r} expired at {times.to_text(policy.expires_at)}",
                 hint="Update it with a new value, a later expires_at, or both",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from sealflow.crypto.keyring import new_document
-from sealflow.crypto.master_key import KeySource, MasterKey, Passphrase, find_master_key
+from sealflow.crypto.master_key import KeySource, MasterKey, Passphrase, find_master_keys
 from sealflow.model.keys import KeyringDocument
 from sealflow.service.service import SecretService
 from sealflow.settings import Settings, find_config
@@ -18,6 +18,12 @@ from sealflow.stores.select import existing_backend, open_registry
 def store_exists() -> bool:
     """Whether a store was made where the environment says, be it one that cannot be opened."""
     return existing_backend(Settings.load()) is not None
+
+
+def open_existing() -> SecretService:
+    """Open the store that the environment names; StoreUnavailableError where there is none, instead of making one."""
+    open_registry(Settings.load()).close()
+    return open_service()
 
 
 def open_service(
@@ -40,17 +46,18 @@ def open_service(
     found: list[KeySource] = []
 
     def new_keyring(store_id: str) -> KeyringDocument:
-        found.append(find_master_key(master_key, settings.path, None))
+        found.extend(find_master_keys(master_key, settings.path, None))
         return new_document(store_id, found[0])
 
     registry = open_registry(settings, new_keyring)
     try:
-        source = found[0] if found else find_master_key(master_key, settings.path, registry.store_id)
+        sources = found or find_master_keys(master_key, settings.path, registry.store_id)
         required = settings_of_audit(find_config()) if audit_required is None else audit_required
         audit = AuditLog(settings.path / AUDIT_FILE, required=required)
         if found:
-            audit.record(Event("key_create"), now=True)
-        return SecretService(registry, source, audit)
+            kek = registry.keyring().keks[0].kek_id
+            audit.record(Event("key_create", ((None, None, f"key:{kek}"),)), now=True)
+        return SecretService(registry, sources, audit)
     except BaseException:
         registry.close()
         raise

@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
-import json
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from enum import Enum
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
-from sealflow.crypto.keyring import Keyring, record_context
 from sealflow.crypto.master_key import KeySource
 from sealflow.errors import (
-    DamagedRecordError,
     SealflowError,
     SecretExistsError,
     SecretNotFoundError,
     SecretValidationError,
-    TamperedError,
     VersionConflictError,
 )
 from sealflow.model import times
-from sealflow.model.jsonvalue import canonical
-from sealflow.model.names import BUILT_IN_TYPES, canonical_type, check_secret_name, closest, is_name, shown
+from sealflow.model.names import canonical_type, check_secret_name, closest, is_name, shown
 from sealflow.model.policy import Policy
-from sealflow.model.secret import Secret, SecretData, SecretInfo, SecretMetadata
+from sealflow.model.secret import Secret, SecretData, SecretInfo, SecretVersion
+from sealflow.service.cipher import StoreCipher
+from sealflow.service.describe import (
+    checked_description,
+    checked_tags,
+    info_of,
+    list_infos,
+    read_policy,
+    stored_info,
+)
 from sealflow.stores.audit import AuditLog, Event
-from sealflow.stores.base import MAX_VERSIONS, SecretRegistry, StoredRecord, StoredSecret, StoredVersion
+from sealflow.stores.base import (
+    MAX_VERSIONS,
+    RegistryTransaction,
+    SecretRegistry,
+    StoredRecord,
+    StoredSecret,
+    StoredVersion,
+)
 
 
 class _Unset(Enum):
@@ -36,20 +47,61 @@ class _Unset(Enum):
 UNSET: Final = _Unset.UNSET
 """The default of what ``update_secret`` leaves as it is; None clears."""
 
-_decode = json.JSONDecoder().decode
 _Hosts = Iterable[str] | None
+
+
+class Draft(NamedTuple):
+    """A secret that was checked and is not kept yet."""
+
+    name: str
+    type: str
+    fields: dict[str, Any]
+    policy: Policy
+    description: str | None
+    tags: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"Draft(name={self.name!r}, type={self.type!r}, fields=***)"
+
+    @classmethod
+    def build(
+        cls,
+        name: str,
+        type: str,  # noqa: A002 - the name of the thing
+        data: SecretData,
+        *,
+        description: str | None = None,
+        tags: Iterable[str] = (),
+        expires_at: datetime | str | None = None,
+        allowed_hosts: _Hosts = None,
+        allowed_workflows: _Hosts = None,
+        allow_short: bool = True,
+    ) -> Draft:
+        """Check all of it; SecretValidationError names what is wrong."""
+        from sealflow.model.types import validated
+
+        check_secret_name(name)
+        type_name = canonical_type(type)
+        return cls(
+            name,
+            type_name,
+            validated(type_name, data, allow_short=allow_short),
+            Policy.build(allowed_hosts, allowed_workflows, expires_at),
+            checked_description(description),
+            checked_tags(tags),
+        )
 
 
 class SecretService:
     """Secrets of one store, opened with one master key. Thread-safe; a context manager."""
 
-    def __init__(self, registry: SecretRegistry, source: KeySource, audit: AuditLog | None = None) -> None:
-        """Open the keyring; raises WrongMasterKeyError, and nothing of the store changes."""
+    def __init__(
+        self, registry: SecretRegistry, sources: Sequence[KeySource], audit: AuditLog | None = None
+    ) -> None:
+        """Open the keyring with the first of ``sources`` that the store knows; WrongMasterKeyError changes nothing."""
         self.registry = registry
         self.audit = audit
-        self._source = source
-        self._document = registry.keyring()
-        self._keyring = Keyring.open(registry.store_id, self._document, source)
+        self.cipher = StoreCipher(registry, tuple(sources))
 
     def __enter__(self) -> Self:
         return self
@@ -86,15 +138,19 @@ class SecretService:
         Raises SecretExistsError when the name is in use, SecretValidationError naming what is wrong. Under the
         name of a deleted secret the versions go on, and the deleted ones stay in its history.
         """
-        from sealflow.model.types import validated
-
-        check_secret_name(name)
-        type_name = canonical_type(type)
-        fields = validated(type_name, data, allow_short=allow_short)
-        policy = Policy.build(allowed_hosts, allowed_workflows, expires_at)
-        texts = _checked_description(description), _checked_tags(tags)
+        draft = Draft.build(
+            name,
+            type,
+            data,
+            description=description,
+            tags=tags,
+            expires_at=expires_at,
+            allowed_hosts=allowed_hosts,
+            allowed_workflows=allowed_workflows,
+            allow_short=allow_short,
+        )
         with self.registry.transaction() as transaction:
-            self._refresh_keyring()
+            self.cipher.refresh()
             old = transaction.load(name)
             if old is not None and old.deleted_at is None:
                 raise SecretExistsError(
@@ -102,20 +158,26 @@ class SecretService:
                     hint="Update it, delete it first, or choose another name",
                     secret=name,
                 )
-            stamp = times.to_text(times.now())
-            secret = StoredSecret(
-                old.id if old else secrets.token_hex(16),
-                name,
-                *texts,
-                stamp,
-                stamp,
-                None,
-                old.versions if old else (),
-            )
-            secret = self._with_version(secret, type_name, policy.to_text(), fields, stamp)
-            transaction.save(secret)
-        self._audited("create", name, secret.current.version, now=True)
-        return _stored_info(secret)
+            info = self.put(transaction, draft, old)
+        self._audited("create", name, info.version, now=True)
+        return info
+
+    def put(self, transaction: RegistryTransaction, draft: Draft, old: StoredSecret | None) -> SecretInfo:
+        """Save ``draft`` as the next version of what is kept under its name, in the caller's transaction."""
+        stamp = times.to_text(times.now())
+        secret = StoredSecret(
+            old.id if old else secrets.token_hex(16),
+            draft.name,
+            draft.description,
+            draft.tags,
+            old.created_at if old and old.deleted_at is None else stamp,
+            stamp,
+            None,
+            old.versions if old else (),
+        )
+        secret = self._with_version(secret, draft.type, draft.policy.to_text(), draft.fields, stamp)
+        transaction.save(secret)
+        return stored_info(secret)
 
     def get_secret(self, name: str, version: int | None = None) -> Secret:
         """Return the secret decrypted, its newest version or the given one.
@@ -127,7 +189,7 @@ class SecretService:
             raise self._not_found(name, version)
         problem = None
         try:
-            secret = Secret(_info, record, self._data(record))
+            secret = Secret(info_of, record, self._data(record))
         except SealflowError as error:
             problem = error
         if problem is not None:
@@ -146,7 +208,7 @@ class SecretService:
     def revealed(self, names: Iterable[str]) -> dict[str, Secret]:
         """Do what ``get_secrets`` does for the resolver, which knows more for the audit trail and writes it itself."""
         found = self.registry.read_many([name for name in names if is_name(name)])
-        return {record.name: Secret(_info, record, self._data(record)) for record in found}
+        return {record.name: Secret(info_of, record, self._data(record)) for record in found}
 
     def update_secret(
         self,
@@ -174,24 +236,16 @@ class SecretService:
                 "there is nothing to change", hint="Give data or metadata", secret=str(name)
             )
         with self.registry.transaction() as transaction:
-            self._refresh_keyring()
-            old = transaction.load(name) if is_name(name) else None
-            if old is None or old.deleted_at is not None:
-                raise self._not_found(name, None)
+            self.cipher.refresh()
+            old = self._loaded(transaction, name, expected_version)
             current = old.current
-            if expected_version is not None and expected_version != current.version:
-                raise VersionConflictError(
-                    f"the secret {name!r} is at version {current.version}, not {expected_version}",
-                    hint="Somebody changed it: read it again and repeat your change",
-                    secret=name,
-                )
-            before = _policy(current.policy, name)
+            before = read_policy(current.policy, name)
             policy = Policy.build(
                 before.allowed_hosts if allowed_hosts is UNSET else allowed_hosts,
                 before.allowed_workflows if allowed_workflows is UNSET else allowed_workflows,
                 before.expires_at if expires_at is UNSET else expires_at,
             )
-            old_fields = self._opened(
+            old_fields = self.cipher.open_fields(
                 old.id, name, current.version, current.type, current.policy, current.record
             )
             fields = (
@@ -201,27 +255,116 @@ class SecretService:
             )
             stamp = times.to_text(times.now())
             secret = old._replace(
-                description=old.description if description is UNSET else _checked_description(description),
-                tags=old.tags if tags is UNSET else _checked_tags(tags),
+                description=old.description if description is UNSET else checked_description(description),
+                tags=old.tags if tags is UNSET else checked_tags(tags),
                 updated_at=stamp,
             )
             secret = self._with_version(secret, current.type, policy.to_text(), fields, stamp)
             transaction.save(secret)
         self._audited("update", name, secret.current.version, now=True)
-        return _stored_info(secret)
+        return stored_info(secret)
 
-    def delete_secret(self, name: str) -> None:
+    def delete_secret(self, name: str, *, expected_version: int | None = None) -> None:
         """Delete the secret: it is listed, read and resolved no more. Its versions stay until it is destroyed."""
         with self.registry.transaction() as transaction:
-            old = transaction.load(name) if is_name(name) else None
-            if old is None or old.deleted_at is not None:
-                raise self._not_found(name, None)
+            old = self._loaded(transaction, name, expected_version)
             transaction.save(old._replace(deleted_at=times.to_text(times.now())))
         self._audited("delete", name, old.current.version, now=True)
+
+    def history(self, name: str) -> list[SecretVersion]:
+        """Return the kept versions, oldest first, without their data; those of a deleted secret too."""
+        found = self.registry.load(name) if is_name(name) else None
+        if found is None:
+            raise self._not_found(name, None)
+        return [
+            SecretVersion(
+                kept.version,
+                kept.type,
+                times.from_text(kept.created_at),
+                read_policy(kept.policy, name),
+                destroyed=kept.record is None,
+                current=kept is found.current and found.deleted_at is None,
+            )
+            for kept in found.versions
+        ]
+
+    def rollback(self, name: str, version: int, *, expected_version: int | None = None) -> SecretInfo:
+        """Make the data of an older version the next version; hosts, workflows and expiry stay as they are now.
+
+        Raises SecretNotFoundError when that version is not kept or was destroyed, VersionConflictError.
+        """
+        with self.registry.transaction() as transaction:
+            self.cipher.refresh()
+            old = self._loaded(transaction, name, expected_version)
+            kept = next((item for item in old.versions if item.version == version), None)
+            if kept is None:
+                raise self._not_found(name, version)
+            fields = self.cipher.open_fields(old.id, name, version, kept.type, kept.policy, kept.record)
+            stamp = times.to_text(times.now())
+            secret = self._with_version(
+                old._replace(updated_at=stamp), kept.type, old.current.policy, fields, stamp
+            )
+            transaction.save(secret)
+        self._audited("rollback", name, secret.current.version, now=True)
+        return stored_info(secret)
+
+    def undelete(self, name: str) -> SecretInfo:
+        """Bring a deleted secret back, with all its versions; SecretExistsError when it is not deleted."""
+        with self.registry.transaction() as transaction:
+            old = transaction.load(name) if is_name(name) else None
+            if old is None:
+                raise self._not_found(name, None)
+            if old.deleted_at is None:
+                raise SecretExistsError(
+                    f"the secret {name!r} is not deleted", hint="There is nothing to do", secret=name
+                )
+            secret = old._replace(deleted_at=None, updated_at=times.to_text(times.now()))
+            transaction.save(secret)
+        self._audited("undelete", name, secret.current.version, now=True)
+        return stored_info(secret)
+
+    def destroy(self, name: str, versions: Iterable[int] | None = None) -> None:
+        """Overwrite the data of ``versions`` for good; None: remove the secret with all its versions and its name.
+
+        Raises SecretNotFoundError for a secret or version that is not kept; nothing is destroyed then.
+        """
+        wanted = None if versions is None else set(versions)
+        with self.registry.transaction() as transaction:
+            old = transaction.load(name) if is_name(name) else None
+            if old is None:
+                raise self._not_found(name, None)
+            missing = (wanted or set()) - {kept.version for kept in old.versions}
+            if missing:
+                raise self._not_found(name, min(missing))
+            if wanted is None:
+                transaction.remove(name)
+            else:
+                kept = tuple(
+                    item._replace(record=None) if item.version in wanted else item for item in old.versions
+                )
+                transaction.save(old._replace(versions=kept, updated_at=times.to_text(times.now())))
+        for item in old.versions:
+            if item.record is not None and (wanted is None or item.version in wanted):
+                self._audited("destroy", name, item.version, now=True)
 
     def list_secrets(self, type: str | None = None, tags: Iterable[str] = ()) -> list[SecretInfo]:  # noqa: A002
         """Return what is kept in clear text, sorted by name; ``tags``: those that have all of them."""
         return list_infos(self.registry, type, tags)
+
+    def _loaded(
+        self, transaction: RegistryTransaction, name: str, expected_version: int | None
+    ) -> StoredSecret:
+        """Return a secret that is there and not deleted, at the version that the caller expects."""
+        old = transaction.load(name) if is_name(name) else None
+        if old is None or old.deleted_at is not None:
+            raise self._not_found(name, None)
+        if expected_version is not None and expected_version != old.current.version:
+            raise VersionConflictError(
+                f"the secret {name!r} is at version {old.current.version}, not {expected_version}",
+                hint="Somebody changed it: read it again and repeat your change",
+                secret=name,
+            )
+        return old
 
     def _audited(
         self, action: str, name: str, version: int, outcome: str = "ok", *, now: bool = False
@@ -230,42 +373,17 @@ class SecretService:
             self.audit.record(Event(action, ((name, version, "local"),), outcome), now=now)
 
     def _data(self, record: StoredRecord) -> dict[str, Any]:
-        return self._opened(record.id, record.name, record.version, record.type, record.policy, record.record)
+        return self.cipher.open_fields(
+            record.id, record.name, record.version, record.type, record.policy, record.record
+        )
 
     def _with_version(
         self, secret: StoredSecret, type_name: str, policy: str, fields: dict[str, Any], stamp: str
     ) -> StoredSecret:
         version = secret.current.version + 1 if secret.versions else 1
-        context = record_context(self.registry.store_id, secret.id, secret.name, version, type_name, policy)
-        record = self._keyring.seal(canonical(fields).encode(), context)
+        record = self.cipher.seal_fields(secret.id, secret.name, version, type_name, policy, fields)
         added = StoredVersion(version, type_name, policy, stamp, record)
         return secret._replace(versions=(*secret.versions, added)[-MAX_VERSIONS:])
-
-    def _opened(
-        self, secret_id: str, name: str, version: int, type_name: str, policy: str, record: bytes | None
-    ) -> dict[str, Any]:
-        if record is None:
-            raise SecretNotFoundError(
-                f"version {version} of the secret {name!r} was destroyed",
-                hint="Ask for another version",
-                secret=name,
-            )
-        if not self._keyring.knows(record[4:12]):
-            self._refresh_keyring()
-        context = record_context(self.registry.store_id, secret_id, name, version, type_name, policy)
-        try:
-            plaintext = self._keyring.unseal(record, context)
-        except (TamperedError, DamagedRecordError) as error:
-            raise _naming(error, name) from None
-        fields: dict[str, Any] = _decode(plaintext.decode())  # authenticated: it is the JSON that we wrote
-        return fields
-
-    def _refresh_keyring(self) -> None:
-        """Follow what another process did to the keyring: a new DEK, a new master key."""
-        document = self.registry.keyring()
-        if document != self._document:
-            self._keyring = Keyring.open(self.registry.store_id, document, self._source)
-            self._document = document
 
     def _not_found(self, name: object, version: int | None) -> SecretNotFoundError:
         names = [record.name for record in self.registry.find()]
@@ -274,70 +392,3 @@ class SecretService:
         else:
             message, hint = f"there is no secret {shown(name)}", closest(str(name), names, what="secrets")
         return SecretNotFoundError(message, hint=hint, secret=str(name))
-
-
-def list_infos(
-    registry: SecretRegistry,
-    type: str | None = None,  # noqa: A002
-    tags: Iterable[str] = (),
-) -> list[SecretInfo]:
-    """List a store without its master key."""
-    if type is not None:
-        type = canonical_type(type)  # noqa: A001
-        if type not in BUILT_IN_TYPES:
-            from sealflow.model.types import type_model
-
-            type_model(type)
-    return [_info(record) for record in registry.find(type, _checked_tags(tags))]
-
-
-def _naming(error: SealflowError, name: str) -> SealflowError:
-    return type(error)(f"the secret {name!r}: {error.message}", hint=error.hint, secret=name)
-
-
-def _policy(text: str, name: str) -> Policy:
-    try:
-        return Policy.from_text(text)
-    except (ValueError, TypeError):
-        pass
-    raise DamagedRecordError(
-        f"the policy of the secret {name!r} is damaged", hint="Restore a backup", secret=name
-    )
-
-
-def _info(record: StoredRecord) -> SecretInfo:
-    policy = _policy(record.policy, record.name)
-    try:
-        created, updated = times.from_text(record.created_at), times.from_text(record.updated_at)
-    except (ValueError, TypeError):
-        created = None
-    if created is None:
-        raise DamagedRecordError(
-            f"a time of the secret {record.name!r} is damaged", hint="Restore a backup", secret=record.name
-        )
-    metadata = SecretMetadata(record.description, record.tags, created, updated, policy)
-    return SecretInfo(record.id, record.name, record.type, record.version, metadata)
-
-
-def _stored_info(secret: StoredSecret) -> SecretInfo:
-    current = secret.current
-    return _info(StoredRecord(*secret[:6], current.version, current.type, current.policy, None))
-
-
-def _checked_description(text: str | None) -> str | None:
-    if text is not None and (not isinstance(text, str) or len(text) > 2000 or "\0" in text):
-        raise SecretValidationError(
-            "the description is no text of up to 2,000 characters", field="description"
-        )
-    return text
-
-
-def _checked_tags(tags: Iterable[str]) -> tuple[str, ...]:
-    given = None if isinstance(tags, str | bytes) or not isinstance(tags, Iterable) else tuple(tags)
-    if given is None or not all(
-        isinstance(tag, str) and 0 < len(tag) <= 128 and tag.isprintable() for tag in given
-    ):
-        raise SecretValidationError(
-            "tags are a list of texts of 1 to 128 characters", hint="Give a list", field="tags"
-        )
-    return tuple(sorted(set(given)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import ClassVar, NamedTuple, Protocol, Self, runtime_checkable
@@ -69,6 +69,13 @@ class StoreStatus(NamedTuple):
     files: tuple[Path, ...]
 
 
+class Snapshot(NamedTuple):
+    """All of a store as it was at one moment: ``secrets`` yields each with its versions, deleted ones too, in any order."""
+
+    keyring: KeyringDocument
+    secrets: Iterator[StoredSecret]
+
+
 class RegistryTransaction(Protocol):
     """A writer's view: what it loads stays true until it ends, and all it saves appears at once or not at all."""
 
@@ -98,6 +105,8 @@ class SecretRegistry(Protocol):
     """
 
     backend: ClassVar[str]
+    files: ClassVar[tuple[str, ...]]
+    """Names of what it keeps in the storage directory, the most important first; empty when it keeps things elsewhere."""
     store_id: str
 
     @classmethod
@@ -135,12 +144,20 @@ class SecretRegistry(Protocol):
         """Return the keyring as it is now."""
         ...
 
+    def snapshot(self) -> AbstractContextManager[Snapshot]:
+        """Read all of the store as it is at this moment, whatever is written meanwhile."""
+        ...
+
     def transaction(self) -> AbstractContextManager[RegistryTransaction]:
         """Begin writing; one writer at a time, over all processes. An exception inside undoes it."""
         ...
 
     def status(self) -> StoreStatus:
         """Describe the store."""
+        ...
+
+    def problems(self) -> list[str]:
+        """Look at every part of what is kept, and say what is damaged; decrypts nothing."""
         ...
 
     def close(self) -> None:

@@ -5,24 +5,31 @@ A document is replaced as a whole (temporary file, fsync, rename, fsync of the d
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from sealflow.errors import DamagedRecordError, StoreUnavailableError
-from sealflow.model.keys import Dek, Kek, KeyringDocument, KeyWrap
+from sealflow.errors import DamagedRecordError, StoreError, StoreUnavailableError
+from sealflow.model.keys import KeyringDocument
 from sealflow.stores import private
-from sealflow.stores.base import StoredRecord, StoredSecret, StoredVersion, StoreStatus
+from sealflow.stores.base import Snapshot, StoredRecord, StoredSecret, StoredVersion, StoreStatus
+from sealflow.stores.documents import (
+    damage,
+    keyring_document,
+    read_keyring,
+    read_secret,
+    secret_document,
+)
 
 KEYRING = "keyring.json"
 RECORDS = "records"
 LOCK = "store.lock"
+JOURNAL = "journal.json"
 FORMAT = 1
 _MAX_DOCUMENT = 32 << 20  # ten versions of a mebibyte, in base64, and room
 
@@ -31,6 +38,7 @@ class FileStore:
     """SecretRegistry on a directory of JSON documents."""
 
     backend: ClassVar[str] = "file"
+    files: ClassVar[tuple[str, ...]] = (KEYRING, RECORDS, JOURNAL)
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -59,6 +67,9 @@ class FileStore:
         if not store.read_only:
             for item in (path / KEYRING, *(path / RECORDS).glob("*.json")):
                 private.tighten(item)
+        if os.path.lexists(path / JOURNAL):
+            with store._lock.held():
+                store._finish_journal()
         document = store._document(path / KEYRING)
         with _damage(path / KEYRING):
             store.store_id = str(document["store_id"])
@@ -93,6 +104,10 @@ class FileStore:
         try:
             secret = self._secret(path)
         except FileNotFoundError:
+            if not self.exists(self._path):
+                raise StoreUnavailableError(
+                    f"the file store in {self._path} was moved away", hint="Start this process again"
+                ) from None
             return None
         return secret
 
@@ -100,14 +115,18 @@ class FileStore:
         self._check_usable()
         document = self._document(self._path / KEYRING)
         with _damage(self._path / KEYRING):
-            return KeyringDocument(
-                tuple(Dek(**dek) for dek in document["deks"]),
-                tuple(
-                    KeyWrap(wrap["dek_id"], wrap["kek_id"], _bytes(wrap["wrapped"]))
-                    for wrap in document["wraps"]
-                ),
-                tuple(Kek(**kek) for kek in document["keks"]),
-            )
+            return read_keyring(document)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        self._check_usable()
+        with ExitStack() as stack:
+            if not self.read_only:
+                stack.enter_context(
+                    self._lock.held()
+                )  # writers wait: a document changes between two reads else
+                self._finish_journal()
+            yield Snapshot(self.keyring(), self._all())
 
     @contextmanager
     def transaction(self) -> Iterator[_Transaction]:
@@ -117,6 +136,7 @@ class FileStore:
                 f"{self._path} is read-only", hint="Make it writable, or write where it is"
             )
         with self._lock.held():
+            self._finish_journal()
             transaction = _Transaction(self)
             yield transaction
             transaction.apply()
@@ -129,12 +149,52 @@ class FileStore:
             self.backend, self._path, self.store_id, version, self.read_only, len(self.find()), files
         )
 
+    def problems(self) -> list[str]:
+        found = []
+        for path in sorted((self._path / RECORDS).iterdir()):
+            if path.name.startswith(private.TEMPORARY):
+                continue
+            try:
+                self._secret(path)
+            except StoreError as error:
+                found.append(error.message)
+            except FileNotFoundError:
+                continue  # removed by another process since the directory was read
+        return found
+
     def close(self) -> None:
         self._closed = True
 
     def _check_usable(self) -> None:
         if self._closed:
             raise StoreUnavailableError("the store is closed", hint="Open it again")
+
+    def _finish_journal(self) -> None:
+        """Do again what a writer had written down and was killed doing; the lock is held."""
+        path = self._path / JOURNAL
+        try:
+            content = private.read_file(path, sys.maxsize)
+        except FileNotFoundError:
+            return
+        with _damage(path):
+            changes = {str(name): text for name, text in json.loads(content)["files"].items()}
+            if any(Path(name).is_absolute() or ".." in Path(name).parts for name in changes):
+                raise ValueError("it names files that are not the store's")
+        self._apply(changes)
+
+    def _apply(self, changes: Mapping[str, str | None]) -> None:
+        """Bring files to what the journal says, None being removal, and take the journal away."""
+        for name, text in changes.items():
+            path = self._path / name
+            if text is not None:
+                private.write_atomically(path, text.encode())
+                continue
+            try:
+                path.unlink(missing_ok=True)
+                private.sync_directory(path.parent)
+            except OSError as error:
+                private.raise_for(error, path, "removed")
+        (self._path / JOURNAL).unlink(missing_ok=True)
 
     def _record_path(self, name: str) -> Path:
         """Hashed, so that no name can leave the directory or meet another on a file system that ignores case."""
@@ -174,35 +234,17 @@ class FileStore:
     def _secret(self, path: Path) -> StoredSecret:
         document = self._document(path)
         with _damage(path):
-            secret = StoredSecret(
-                document["id"],
-                document["name"],
-                document["description"],
-                tuple(document["tags"]),
-                document["created_at"],
-                document["updated_at"],
-                document["deleted_at"],
-                tuple(
-                    StoredVersion(
-                        item["version"],
-                        item["type"],
-                        item["policy"],
-                        item["created_at"],
-                        None if item["record"] is None else _bytes(item["record"]),
-                    )
-                    for item in document["versions"]
-                ),
-            )
-            if not secret.versions or self._record_path(secret.name) != path:
+            secret = read_secret(document)
+            if self._record_path(secret.name) != path:
                 raise ValueError("it belongs elsewhere")
         return secret
 
 
 class _Transaction:
-    """Collects changes and writes them at the end.
+    """Collects changes and writes them at the end: one document by renaming it into place, several by a journal.
 
-    Each document appears at once; several documents in one transaction appear one after the other, keyring first,
-    so that no record is ever there before the key that opens it.
+    The journal is on the disk before the first of them changes, and who comes next finishes what it says. The keyring
+    comes first, so that no record is ever there before the key that opens it.
     """
 
     def __init__(self, store: FileStore) -> None:
@@ -224,18 +266,16 @@ class _Transaction:
 
     def apply(self) -> None:
         store = self._store
+        changes: dict[str, str | None] = {}
         if self._keyring is not None:
-            private.write_atomically(store._path / KEYRING, _keyring_json(store.store_id, self._keyring))
+            changes[KEYRING] = _keyring_json(store.store_id, self._keyring).decode()
         for name, secret in self._changes.items():
-            path = store._record_path(name)
-            if secret is not None:
-                private.write_atomically(path, _secret_json(secret))
-                continue
-            try:
-                path.unlink(missing_ok=True)
-                private.sync_directory(path.parent)
-            except OSError as error:
-                private.raise_for(error, path, "removed")
+            path = str(store._record_path(name).relative_to(store._path))
+            changes[path] = None if secret is None else _secret_json(secret).decode()
+        if len(changes) > 1:
+            journal = json.dumps({"format": FORMAT, "files": changes})
+            private.write_atomically(store._path / JOURNAL, journal.encode())
+        store._apply(changes)
 
 
 def _flat(secret: StoredSecret, version: StoredVersion, record: bytes | None) -> StoredRecord:
@@ -244,42 +284,14 @@ def _flat(secret: StoredSecret, version: StoredVersion, record: bytes | None) ->
     )
 
 
-def _bytes(text: str) -> bytes:
-    return base64.b64decode(text, validate=True)
-
-
-def _base64(blob: bytes) -> str:
-    return base64.b64encode(blob).decode("ascii")
-
-
 def _secret_json(secret: StoredSecret) -> bytes:
-    versions = [
-        {**version._asdict(), "record": None if version.record is None else _base64(version.record)}
-        for version in secret.versions
-    ]
-    return json.dumps({"format": FORMAT, **secret._asdict(), "versions": versions}, indent=1).encode()
+    return json.dumps({"format": FORMAT, **secret_document(secret)}, indent=1).encode()
 
 
 def _keyring_json(store_id: str, keyring: KeyringDocument) -> bytes:
-    document = {
-        "format": FORMAT,
-        "store_id": store_id,
-        "deks": [dek._asdict() for dek in keyring.deks],
-        "keks": [kek._asdict() for kek in keyring.keks],
-        "wraps": [{**wrap._asdict(), "wrapped": _base64(wrap.wrapped)} for wrap in keyring.wraps],
-    }
+    document = {"format": FORMAT, "store_id": store_id, **keyring_document(keyring)}
     return json.dumps(document, indent=1).encode()
 
 
-@contextmanager
-def _damage(path: Path) -> Iterator[None]:
-    """Turn what a damaged document does to its reader into the error that names the file."""
-    damaged = False
-    try:
-        yield
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, binascii.Error, RecursionError):
-        damaged = True
-    if damaged:
-        raise DamagedRecordError(
-            f"{path} is damaged", hint="Restore it from a backup, or remove it and make the secret anew"
-        )
+def _damage(path: Path) -> AbstractContextManager[None]:
+    return damage(path, "Restore it from a backup, or remove it and make the secret anew")

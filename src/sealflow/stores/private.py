@@ -105,12 +105,13 @@ def read_file(path: Path, limit: int) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
-            content = file.read(limit + 1)
+            size = os.fstat(descriptor).st_size
+            content = file.read() if size <= limit else b""
     except FileNotFoundError:
         raise
     except OSError as error:
         raise_for(error, path, "read")
-    if len(content) > limit:
+    if size > limit:
         raise DamagedRecordError(
             f"{path} is larger than any file of a store", hint="Restore it from a backup"
         )

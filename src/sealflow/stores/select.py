@@ -82,7 +82,7 @@ def open_registry(settings: Settings, new_keyring: NewKeyring | None = None) -> 
     private.secure_directory(settings.path, ours=True)
     registry = backend_class(backend).open(settings.path)
     if not os.path.lexists(settings.path / MARKER) and os.access(settings.path, os.W_OK):
-        _mark(settings.path, registry)  # a crash came between the store and its marker
+        mark(settings.path, registry)  # a crash came between the store and its marker
     return registry
 
 
@@ -94,7 +94,13 @@ def existing_backend(settings: Settings) -> str | None:
             raise StoreUnavailableError(f"{path} is no directory", hint="Name a directory for the store")
         found = _marked(path)
         if found is None:
-            found = next((name for name, file in _FILES.items() if os.path.lexists(path / file)), None)
+            there = [name for name, file in _FILES.items() if os.path.lexists(path / file)]
+            if len(there) > 1:
+                raise DamagedRecordError(
+                    f"{path} holds a {' and a '.join(there)} store, and {MARKER}, which says which is live, is missing",
+                    hint=f"Move the older one away, or write the live one's name into {MARKER}",
+                )
+            found = there[0] if there else None
     except PermissionError as error:
         private.raise_for(error, path, "read")
     if found is not None and settings.backend not in (None, found):
@@ -137,10 +143,11 @@ def _create(settings: Settings, new_keyring: NewKeyring) -> SecretRegistry:
             stacklevel=4,
         )
         registry = backend_class("file").create(settings.path, store_id, keyring)
-    _mark(settings.path, registry)
+    mark(settings.path, registry)
     return registry
 
 
-def _mark(path: Path, registry: SecretRegistry) -> None:
+def mark(path: Path, registry: SecretRegistry) -> None:
+    """Write down which store is in a directory: it is live from this moment on."""
     marker = {"format": 1, "store_id": registry.store_id, "backend": registry.backend}
     private.write_atomically(path / MARKER, json.dumps(marker).encode())

@@ -20,7 +20,7 @@ from sealflow.errors import DamagedRecordError, StoreError, StoreFullError, Stor
 from sealflow.model import times
 from sealflow.model.keys import Dek, Kek, KeyringDocument, KeyWrap
 from sealflow.stores import private
-from sealflow.stores.base import StoredRecord, StoredSecret, StoredVersion, StoreStatus
+from sealflow.stores.base import Snapshot, StoredRecord, StoredSecret, StoredVersion, StoreStatus
 from sealflow.stores.schema import APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION
 
 DATABASE = "secrets.db"
@@ -47,6 +47,7 @@ class SqliteStore:
     """SecretRegistry on one SQLite file, ``secrets.db`` in the storage directory."""
 
     backend: ClassVar[str] = "sqlite"
+    files: ClassVar[tuple[str, ...]] = (DATABASE, DATABASE + "-wal", DATABASE + "-shm")
 
     def __init__(self, path: Path) -> None:
         self._path = path = path.absolute()
@@ -58,6 +59,7 @@ class SqliteStore:
         self._reader: sqlite3.Connection | None = None
         self._writer: sqlite3.Connection | None = None
         self._closed = False
+        self._inode = 0
         self.store_id = ""
 
     @classmethod
@@ -124,6 +126,7 @@ class SqliteStore:
                     f"{store._database} is no store of sealflow", hint="Restore it from a backup"
                 )
             store.store_id = rows[0][0]
+            store._inode = store._database.stat().st_ino
         except BaseException:
             store.close()
             raise
@@ -161,24 +164,27 @@ class SqliteStore:
         with self._reading() as connection:
             connection.execute("BEGIN")
             try:
-                deks = connection.execute(
-                    "SELECT dek_id, state, created_at FROM deks ORDER BY created_at, dek_id"
-                )
-                wraps = connection.execute(
-                    "SELECT dek_id, kek_id, wrapped FROM key_wraps ORDER BY dek_id, kek_id"
-                )
-                keks = connection.execute(
-                    "SELECT kek_id, kind, params, created_at FROM keks ORDER BY created_at, kek_id"
-                )
-                return KeyringDocument(
-                    tuple(Dek(*row) for row in deks),
-                    tuple(KeyWrap(*row) for row in wraps),
-                    tuple(
-                        Kek(row[0], row[1], json.loads(row[2]) if row[2] else None, row[3]) for row in keks
-                    ),
-                )
+                return _keyring(connection)
             finally:
                 connection.execute("COMMIT")
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        self._check_usable()
+        if self.read_only:
+            self._check_log_is_empty()
+        try:
+            connection = self._connect()  # of its own: the reads of others go on meanwhile
+            try:
+                connection.execute("BEGIN")
+                keyring = _keyring(connection)
+                names = [name for (name,) in connection.execute("SELECT name FROM secrets ORDER BY name")]
+                found = (_load(connection, name) for name in names)
+                yield Snapshot(keyring, (secret for secret in found if secret is not None))
+            finally:
+                connection.close()
+        except (sqlite3.Error, OverflowError) as error:
+            self._raise_for(error)
 
     @contextmanager
     def transaction(self) -> Iterator[_Transaction]:
@@ -190,6 +196,14 @@ class SqliteStore:
         version = self._rows("PRAGMA user_version")[0][0]
         files = tuple(sorted(item for item in self._path.iterdir() if item.is_file()))
         return StoreStatus(self.backend, self._path, self.store_id, version, self.read_only, count, files)
+
+    def problems(self) -> list[str]:
+        said = [row[0] for row in self._rows("PRAGMA integrity_check(20)")]
+        orphans = self._rows("PRAGMA foreign_key_check")
+        found = [f"{self._database}: {text}" for text in said if text != "ok"]
+        if orphans:
+            found.append(f"{self._database}: {len(orphans)} rows belong to nothing")
+        return found
 
     def close(self) -> None:
         self._closed = True
@@ -216,6 +230,7 @@ class SqliteStore:
                 f"{self._path} is read-only", hint="Make it writable, or write where it is"
             )
         with self._lock.held():
+            self._check_in_place()
             try:
                 if self._writer is None:
                     self._writer = self._connect()
@@ -230,6 +245,18 @@ class SqliteStore:
                 self._checkpoint(self._writer)
             except (sqlite3.Error, OverflowError) as error:
                 self._raise_for(error)
+
+    def _check_in_place(self) -> None:
+        """Refuse to write into a database that was moved away while we had it open: what it took would be lost."""
+        try:
+            inode = self._database.stat().st_ino
+        except FileNotFoundError:
+            inode = -1
+        self._inode = self._inode or inode
+        if inode != self._inode:
+            raise StoreUnavailableError(
+                f"{self._database} was moved away since it was opened", hint="Start this process again"
+            )
 
     @staticmethod
     def _checkpoint(connection: sqlite3.Connection) -> None:
@@ -407,6 +434,17 @@ def _migrate(connection: sqlite3.Connection) -> None:
             connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+
+
+def _keyring(connection: sqlite3.Connection) -> KeyringDocument:
+    deks = connection.execute("SELECT dek_id, state, created_at FROM deks ORDER BY created_at, dek_id")
+    wraps = connection.execute("SELECT dek_id, kek_id, wrapped FROM key_wraps ORDER BY dek_id, kek_id")
+    keks = connection.execute("SELECT kek_id, kind, params, created_at FROM keks ORDER BY created_at, kek_id")
+    return KeyringDocument(
+        tuple(Dek(*row) for row in deks),
+        tuple(KeyWrap(*row) for row in wraps),
+        tuple(Kek(row[0], row[1], json.loads(row[2]) if row[2] else None, row[3]) for row in keks),
+    )
 
 
 def _record(row: Any) -> StoredRecord:

@@ -192,6 +192,31 @@ class StoreContract:
             transaction.save_keyring(changed)
         assert store.keyring() == changed
 
+    def test_a_snapshot_is_all_of_one_moment(self, store: SecretRegistry) -> None:
+        kept = [stored("a", b"one", None, tags=("x",)), stored("gone", deleted_at=_TIME)]
+        self.save(store, *kept)
+        with store.snapshot() as snapshot:
+            writer = threading.Thread(target=self.save, args=(store, stored("a", b"new"), stored("b")))
+            writer.start()  # waits, or writes beside it; either way it is not seen
+            assert sorted(snapshot.secrets) == kept
+            assert snapshot.keyring == _KEYRING
+        writer.join()
+        with store.snapshot() as snapshot:
+            assert [secret.name for secret in sorted(snapshot.secrets)] == ["a", "b", "gone"]
+
+    def test_a_snapshot_inside_a_transaction_sees_what_was_there_before(self, store: SecretRegistry) -> None:
+        self.save(store, stored("a", b"old"))
+        with store.transaction() as transaction:
+            transaction.remove("a")
+            transaction.save(stored("b"))
+            with store.snapshot() as snapshot:
+                assert [secret.name for secret in snapshot.secrets] == ["a"]
+        assert [record.name for record in store.find()] == ["b"]
+
+    def test_a_whole_store_has_no_problems(self, store: SecretRegistry) -> None:
+        self.save(store, stored("a", b"one", None), stored("gone", deleted_at=_TIME))
+        assert store.problems() == []
+
     def test_many_threads_lose_nothing(self, store: SecretRegistry) -> None:
         self.save(store, stored("shared", b"0"))
 

@@ -59,6 +59,7 @@ class Checked(NamedTuple):
 
     findings: list[Finding]
     found: list[Found]
+    warnings: tuple[str, ...] = ()
 
     @property
     def references(self) -> int:
@@ -76,13 +77,16 @@ def check_file(path: Path, known: Known) -> Checked:
     checker = _Checker(path, Positions(text), known)
     checker.structure(data)
     checker.references(data)
-    return Checked(sorted(set(checker.findings), key=lambda item: item[1:3]), checker.found)
+    return Checked(
+        sorted(set(checker.findings), key=lambda item: item[1:3]), checker.found, tuple(checker.warnings)
+    )
 
 
 class _Checker:
     def __init__(self, path: Path, positions: Positions, known: Known) -> None:
         self.findings: list[Finding] = []
         self.found: list[Found] = []
+        self.warnings: list[str] = []
         self._path = path
         self._positions = positions
         self._known = known
@@ -153,6 +157,10 @@ class _Checker:
         line, column = self._positions.of(place, offset, value)
         self.found.append(Found(reference.name, spelled_path(place), line, column, written))
         problem = self._problem(reference)
+        info = self._known.secrets.get(reference.name) if reference.provider in (None, "local") else None
+        warning = info and info.metadata.policy.expiry_warning(info.name, times.now())
+        if warning:
+            self.warnings.append(f"{self._path}:{line}:{column}: {warning}")
         if problem is not None:
             self.findings.append(
                 Finding(str(self._path), line, column, spelled_path(place), written, *problem)

@@ -135,6 +135,7 @@ class _Run:
                 run.outputs = redactor.clean_value(self._outputs[run.name])
             if run.error is not None:
                 run.error = redactor.clean_value(run.error)
+        execution.warnings = [redactor.clean(text) for text in self._scope.warnings.values()]
         execution.finished_at = times.now()
         failed = any(run.state is NodeState.FAILED for run in execution.nodes.values())
         execution.status = "cancelled" if cancelled else "failed" if failed else "completed"

@@ -84,6 +84,7 @@ class Execution:
     status: str = "running"
     started_at: datetime = field(default_factory=times.now)
     finished_at: datetime | None = None
+    warnings: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON shape that ``sealflow run --json`` prints (docs/reference/json-output.md)."""
@@ -93,6 +94,7 @@ class Execution:
             "execution": self.id,
             "started_at": _time(self.started_at),
             "finished_at": _time(self.finished_at),
+            "warnings": self.warnings,
             "nodes": {name: run.to_dict() for name, run in self.nodes.items()},
         }
 

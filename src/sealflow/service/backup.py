@@ -1,0 +1,318 @@
+"""Backups: all of a store in one file, still encrypted, that any backend can be restored from.
+
+A line of JSON each: the header, the keyring, every secret with its versions, and an end that counts them and holds the
+SHA-256 of all before it. Records are as they are in the store, so the master key alone opens a backup. The page
+docs/reference/backup-format.md is this module's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from sealflow.crypto.keyring import Keyring, record_context
+from sealflow.crypto.master_key import KeySource
+from sealflow.errors import (
+    DamagedRecordError,
+    SealflowError,
+    StoreError,
+    StoreUnavailableError,
+    TamperedError,
+)
+from sealflow.model import times
+from sealflow.model.jsonvalue import canonical
+from sealflow.model.keys import KeyringDocument
+from sealflow.settings import Settings
+from sealflow.stores import private
+from sealflow.stores.audit import FILE as AUDIT_FILE
+from sealflow.stores.base import SecretRegistry, StoredSecret
+from sealflow.stores.documents import (
+    damage,
+    keyring_document,
+    read_keyring,
+    read_secret,
+    secret_document,
+)
+from sealflow.stores.select import DEFAULT_BACKEND, backend_class, existing_backend, mark, open_registry
+
+FORMAT = 1
+_MAX_LINE = 64 << 20
+_HINT = "Take another backup: this one cannot be trusted"
+
+
+class BackupInfo(NamedTuple):
+    """``decrypted``: whether every record was opened with the master key too; ``kept``: what a restore put aside."""
+
+    path: Path
+    store_id: str
+    backend: str
+    created_at: str
+    secrets: int
+    decrypted: bool
+    kept: Path | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON shape that the commands print."""
+        return {
+            **self._asdict(),
+            "path": str(self.path),
+            "kept": None if self.kept is None else str(self.kept),
+        }
+
+
+class _Header(NamedTuple):
+    store_id: str
+    backend: str
+    created_at: str
+    keyring: KeyringDocument
+
+
+def create_backup(registry: SecretRegistry, path: Path, sources: Sequence[KeySource]) -> BackupInfo:
+    """Write a consistent backup while others write, and verify it; ``sources``: keys to open every record with, if any.
+
+    Raises StoreUnavailableError when ``path`` exists: nothing is written over.
+    """
+    path = path.absolute()
+    if os.path.lexists(path):
+        raise StoreUnavailableError(f"{path} exists", hint="Name a new file: nothing is written over")
+    draft = path.with_name(f"{private.TEMPORARY}{os.getpid()}-{path.name}")
+    try:
+        draft.unlink(missing_ok=True)
+        with os.fdopen(private.create_file(draft), "wb") as file:
+            _write(registry, file)
+            file.flush()
+            os.fsync(file.fileno())
+        info = verify_backup(draft, sources)
+        os.link(draft, path)  # fails where the name was taken meanwhile, which a rename would not
+        private.sync_directory(path.parent)
+    except OSError as error:
+        private.raise_for(error, path, "written")
+    finally:
+        draft.unlink(missing_ok=True)
+    return info._replace(path=path)
+
+
+def _write(registry: SecretRegistry, file: BinaryIO) -> None:
+    digest, count = hashlib.sha256(), 0
+
+    def put(value: dict[str, Any]) -> None:
+        line = (canonical(value) + "\n").encode()
+        digest.update(line)
+        file.write(line)
+
+    created = times.to_text(times.now())
+    with registry.snapshot() as snapshot:
+        put(
+            {
+                "sealflow_backup": FORMAT,
+                "store_id": registry.store_id,
+                "backend": registry.backend,
+                "created_at": created,
+            }
+        )
+        put({"keyring": keyring_document(snapshot.keyring)})
+        for secret in snapshot.secrets:
+            put({"secret": secret_document(secret)})
+            count += 1
+    file.write(_end(count, digest.hexdigest()))
+
+
+def _end(count: int, digest: str) -> bytes:
+    return (canonical({"end": {"secrets": count, "sha256": digest}}) + "\n").encode()
+
+
+def verify_backup(path: Path, sources: Sequence[KeySource]) -> BackupInfo:
+    """Check all of a backup: its form, its checksum, and with ``sources`` that every record opens.
+
+    Raises DamagedRecordError, TamperedError, WrongMasterKeyError, and StoreUnavailableError for a newer format.
+    """
+    with _opened(path) as file:
+        header = _read_header(path, file)
+        keyring = Keyring.open(header.store_id, header.keyring, *sources) if sources else None
+        names: set[str] = set()
+        for secret in _secrets(path, file):
+            if secret.name in names:
+                raise _damaged(path, f"it holds the secret {secret.name!r} twice")
+            names.add(secret.name)
+            if keyring is not None:
+                _check_records(header.store_id, keyring, secret)
+    return BackupInfo(
+        path, header.store_id, header.backend, header.created_at, len(names), keyring is not None
+    )
+
+
+def check_record_errors(
+    store_id: str, keyring: Keyring, secret: StoredSecret
+) -> Iterator[tuple[int, SealflowError]]:
+    """Open every kept record of a secret and yield the versions that do not open, with the error."""
+    for kept in secret.versions:
+        if kept.record is not None:
+            context = record_context(store_id, secret.id, secret.name, kept.version, kept.type, kept.policy)
+            try:
+                keyring.unseal(kept.record, context)
+            except (TamperedError, DamagedRecordError) as error:
+                yield kept.version, error
+
+
+def _check_records(store_id: str, keyring: Keyring, secret: StoredSecret) -> None:
+    for version, error in check_record_errors(store_id, keyring, secret):
+        raise type(error)(
+            f"version {version} of the secret {secret.name!r}: {error.message}",
+            hint=_HINT,
+            secret=secret.name,
+        )
+
+
+def restore_backup(path: Path, settings: Settings, sources: Sequence[KeySource]) -> BackupInfo:
+    """Make the store what the backup holds: all of it, or, when it is killed, what was there before.
+
+    Everything is checked first. What was there is kept beside the store, as a backup of its own, or as the directory
+    that it is where it cannot be read. Raises StoreUnavailableError when the store there is another one.
+    """
+    info = verify_backup(path, sources)
+    existing = existing_backend(settings)
+    kept = settings.path.with_name(f"{settings.path.name}.before-restore-{_stamp()}")
+    if existing is None:
+        _restore_new(path, settings, settings.backend or info.backend)
+        return info
+    try:
+        kept = _restore_over(path, info, settings, kept)
+    except DamagedRecordError:  # the store there, as the backup was verified
+        _restore_new(path, settings, existing, aside=kept)
+    return info._replace(kept=kept)
+
+
+def _restore_over(path: Path, info: BackupInfo, settings: Settings, kept: Path) -> Path:
+    """Replace what the open store holds, in one transaction that its readers see at once; return where the old is kept."""
+    registry = open_registry(settings)
+    try:
+        if registry.store_id != info.store_id:
+            raise StoreUnavailableError(
+                f"{settings.path} holds the store {registry.store_id}, and the backup is of {info.store_id}",
+                hint="Restore it into another directory (WORKFLOW_SECRETS_STORAGE_PATH)",
+            )
+        backup = kept.with_name(kept.name + ".backup")
+        create_backup(registry, backup, ())
+        _fill(path, registry)
+    finally:
+        registry.close()
+    return backup
+
+
+def _restore_new(path: Path, settings: Settings, backend: str, aside: Path | None = None) -> None:
+    """Build the store beside its place and put it there when it is whole; what is there goes to ``aside``."""
+    target = settings.path
+    private.make_directory(target.parent)
+    draft = target.with_name(f"{private.TEMPORARY}restore-{os.getpid()}-{target.name}")
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        private.make_directory(draft)
+        with _opened(path) as file:
+            header = _read_header(path, file)
+        name = backend if backend in ("sqlite", "file") else DEFAULT_BACKEND
+        registry = backend_class(name).create(draft, header.store_id, header.keyring)
+        try:
+            _fill(path, registry)
+            mark(draft, registry)
+        finally:
+            registry.close()
+        for trail in (AUDIT_FILE, f"{AUDIT_FILE}.head"):
+            if aside is not None and (target / trail).exists():
+                shutil.copy2(target / trail, draft / trail)  # the trail goes on
+        for stray in target.glob("*.lock") if target.is_dir() else ():
+            stray.unlink()  # what an attempt to open a store left where there was none
+        if aside is not None:
+            target.rename(aside)
+        draft.rename(target)
+        private.sync_directory(target.parent)
+    except OSError as error:
+        private.raise_for(error, target, "restored: it must not exist, or be empty")
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _fill(path: Path, registry: SecretRegistry) -> None:
+    """Replace all that a store holds in one transaction."""
+    with registry.transaction() as transaction, _opened(path) as file:
+        header = _read_header(path, file)
+        with registry.snapshot() as snapshot:
+            for old in [secret.name for secret in snapshot.secrets]:
+                transaction.remove(old)
+        transaction.save_keyring(header.keyring)
+        for secret in _secrets(path, file):
+            transaction.save(secret)
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        private.raise_for(error, path, "read")
+
+
+def _read_header(path: Path, file: BinaryIO) -> _Header:
+    """Read the first two lines; the checksum, which comes last, is ``_secrets``'s to compare."""
+    file.seek(0)
+    first = _parsed(path, file.readline(_MAX_LINE))
+    version = first.get("sealflow_backup")
+    if isinstance(version, int) and version > FORMAT:
+        raise StoreUnavailableError(
+            f"{path} is a backup of format {version}, and this sealflow knows up to {FORMAT}",
+            hint="Update sealflow; nothing was changed",
+        )
+    if version != FORMAT:
+        raise _damaged(path, "it is no backup of sealflow")
+    second = _parsed(path, file.readline(_MAX_LINE))
+    with damage(path, _HINT):
+        return _Header(
+            str(first["store_id"]),
+            str(first["backend"]),
+            str(first["created_at"]),
+            read_keyring(second["keyring"]),
+        )
+
+
+def _secrets(path: Path, file: BinaryIO) -> Iterator[StoredSecret]:
+    """Yield the secrets, and raise behind the last where count or checksum do not fit."""
+    file.seek(0)
+    digest, count, ended = hashlib.sha256(), 0, False
+    for number, line in enumerate(iter(lambda: file.readline(_MAX_LINE), b"")):
+        if ended:
+            raise _damaged(path, "something follows its end")
+        if number < 2:
+            digest.update(line)
+            continue
+        parsed = _parsed(path, line)
+        if "end" in parsed:
+            ended = True
+            if line != _end(count, digest.hexdigest()):
+                raise _damaged(path, "its checksum does not fit")
+            continue
+        digest.update(line)
+        count += 1
+        with damage(path, _HINT):
+            secret = read_secret(parsed["secret"])
+        yield secret
+    if not ended:
+        raise _damaged(path, "its end is missing")
+
+
+def _parsed(path: Path, line: bytes) -> dict[str, Any]:
+    with damage(path, _HINT):
+        parsed = json.loads(line)
+        if not isinstance(parsed, dict):
+            raise TypeError("no object")
+    return parsed
+
+
+def _damaged(path: Path, why: str) -> StoreError:
+    return DamagedRecordError(f"{path} is damaged: {why}", hint=_HINT)
+
+
+def _stamp() -> str:
+    return times.now().strftime("%Y%m%dT%H%M%S%fZ")

@@ -1,0 +1,154 @@
+"""Portable bundles: secrets under a passphrase, from one environment to another with another master key.
+
+One JSON object: the scrypt parameters, and an envelope with the newest version of each secret and its metadata. Who has
+the file and the passphrase has the secrets; it is made for a journey, a backup for keeping.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from sealflow.crypto import envelope
+from sealflow.crypto.keyring import new_kek, open_kek
+from sealflow.crypto.master_key import Passphrase
+from sealflow.errors import (
+    DamagedRecordError,
+    InvalidMasterKeyError,
+    SecretExistsError,
+    StoreUnavailableError,
+    TamperedError,
+)
+from sealflow.model import times
+from sealflow.model.jsonvalue import canonical
+from sealflow.model.keys import Kek
+from sealflow.service.service import Draft, SecretService
+from sealflow.stores import private
+from sealflow.stores.audit import Event
+from sealflow.stores.documents import damage
+
+FORMAT = 1
+_MAX_BYTES = 1 << 30
+_HINT = "Export it again"
+_METADATA = ("description", "tags", "expires_at", "allowed_hosts", "allowed_workflows")
+
+OnExisting = Literal["refuse", "skip", "update"]
+
+
+class Imported(NamedTuple):
+    """Names of what was made, given a new version, and left as it was."""
+
+    created: tuple[str, ...]
+    updated: tuple[str, ...]
+    skipped: tuple[str, ...]
+
+
+def export_bundle(
+    service: SecretService, path: Path, passphrase: Passphrase, names: Iterable[str] | None = None
+) -> int:
+    """Write ``names``, or all secrets, to the new file ``path``; return how many.
+
+    Raises SecretNotFoundError, and StoreUnavailableError when ``path`` exists.
+    """
+    if os.path.lexists(path):
+        raise StoreUnavailableError(f"{path} exists", hint="Name a new file: nothing is written over")
+    wanted = [info.name for info in service.list_secrets()] if names is None else sorted(set(names))
+    content = []
+    for name in wanted:
+        secret = service.get_secret(name)
+        described = secret.info.to_dict()
+        content.append(
+            {
+                "name": name,
+                "type": secret.type,
+                "data": secret.data,
+                **{key: described[key] for key in _METADATA},
+            }
+        )
+    opened, kek = new_kek(passphrase, times.to_text(times.now()))
+    sealed = opened.seal_bundle(canonical({"secrets": content}).encode())
+    document = {
+        "sealflow_bundle": FORMAT,
+        "scrypt": kek.params,
+        "sealed": base64.b64encode(sealed).decode(),
+    }
+    private.write_atomically(path.absolute(), (canonical(document) + "\n").encode())
+    if service.audit is not None:
+        service.audit.record(Event("export", [(name, None, "local") for name in wanted]), now=True)
+    return len(wanted)
+
+
+def import_bundle(
+    service: SecretService, path: Path, passphrase: Passphrase, on_existing: OnExisting = "refuse"
+) -> Imported:
+    """Take the secrets of a bundle into the store, all of them or none.
+
+    ``on_existing``: what becomes of a name that is in use: refuse (SecretExistsError), skip it, or make a new version.
+    Raises InvalidMasterKeyError for a wrong passphrase, DamagedRecordError for what is no bundle.
+    """
+    drafts = [
+        Draft.build(item["name"], item["type"], item["data"], **{key: item[key] for key in _METADATA})
+        for item in _read(path, passphrase)
+    ]
+    created, updated, skipped = [], [], []
+    with service.registry.transaction() as transaction:
+        service.cipher.refresh()
+        for draft in drafts:
+            old = transaction.load(draft.name)
+            if old is None or old.deleted_at is not None:
+                created.append(service.put(transaction, draft, old))
+            elif on_existing == "update":
+                updated.append(service.put(transaction, draft, old))
+            else:
+                skipped.append(draft.name)
+        if skipped and on_existing == "refuse":
+            raise SecretExistsError(
+                f"the store has secrets of these names already: {', '.join(skipped[:10])}",
+                hint="Give --skip-existing, or --update for new versions; nothing was imported",
+                secret=skipped[0],
+            )
+    if service.audit is not None:
+        for action, infos in (("create", created), ("update", updated)):
+            done = [(info.name, info.version, "local") for info in infos]
+            if done:
+                service.audit.record(Event(action, done), now=True)
+    return Imported(
+        tuple(info.name for info in created), tuple(info.name for info in updated), tuple(skipped)
+    )
+
+
+def _read(path: Path, passphrase: Passphrase) -> list[dict[str, Any]]:
+    try:
+        text = private.read_file(path, _MAX_BYTES)
+    except FileNotFoundError:
+        raise StoreUnavailableError(f"{path} does not exist", hint="Correct the path") from None
+    with damage(path, _HINT):
+        document = json.loads(text)
+        version = document.get("sealflow_bundle")
+        if not isinstance(version, int):
+            raise TypeError("no bundle")
+    if version != FORMAT:
+        raise StoreUnavailableError(
+            f"{path} is a bundle of format {version}, and this sealflow knows {FORMAT}",
+            hint="Update sealflow",
+        )
+    with damage(path, _HINT):
+        sealed = base64.b64decode(document["sealed"], validate=True)
+        kek = Kek(envelope.read_header(sealed).key_id.hex(), "passphrase", dict(document["scrypt"]), "")
+    opened = open_kek(kek, passphrase)
+    if opened is None:
+        raise InvalidMasterKeyError(
+            f"the passphrase does not open {path}", hint="Give the one that it was exported with"
+        )
+    plaintext = None
+    with suppress(TamperedError):
+        plaintext = opened.unseal_bundle(sealed)
+    if plaintext is None:
+        raise DamagedRecordError(f"{path} was changed since it was exported", hint=_HINT)
+    content: list[dict[str, Any]] = json.loads(plaintext)["secrets"]
+    return content

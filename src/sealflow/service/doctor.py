@@ -1,0 +1,232 @@
+"""``sealflow doctor``: looks at all that can be wrong with a store, and says of each thing what to do."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from sealflow import settings as names
+from sealflow.crypto.master_key import KeySource, MasterKey, Passphrase, find_master_keys
+from sealflow.errors import SealflowError
+from sealflow.model import times
+from sealflow.model.jsonvalue import MIN_LENGTH
+from sealflow.model.names import PUBLIC_FIELDS
+from sealflow.model.policy import EXPIRY_NOTICE
+from sealflow.service.backup import check_record_errors
+from sealflow.service.cipher import StoreCipher
+from sealflow.service.describe import list_infos
+from sealflow.service.key_status import dek_uses
+from sealflow.service.migrate import old_stores
+from sealflow.settings import Settings
+from sealflow.stores import private
+from sealflow.stores.audit import FILE, AuditLog
+from sealflow.stores.base import SecretRegistry, StoredSecret
+from sealflow.stores.select import MARKER, backend_class, existing_backend, open_registry
+
+
+class Finding(NamedTuple):
+    """``level``: error (secrets are lost, open to others, or cannot be used), warning (act soon), note (worth knowing)."""
+
+    check: str
+    level: Literal["error", "warning", "note"]
+    problem: str
+    fix: str
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Return everything that is not as it should be. Repairs nothing by itself."""
+    found = list(
+        _files(settings.path)
+    )  # before the store is opened: opening takes away modes that are too wide
+    try:
+        backend = existing_backend(settings)
+        if backend is None:
+            return [
+                *found,
+                Finding("store", "error", f"there is no store in {settings.path}", "sealflow init"),
+            ]
+        found += _backends(settings.path, backend)  # and opening writes a missing marker again
+        registry = open_registry(settings)
+    except SealflowError as error:
+        return [*found, _from_error("store", error)]
+    try:
+        for check in (_integrity, _audit_chain, _expiry_and_use, _keys):
+            found += _checked(check, registry, settings)
+    finally:
+        registry.close()
+    return found
+
+
+_Check = Callable[[SecretRegistry, Settings], Iterator[Finding]]
+
+
+def _checked(check: _Check, registry: SecretRegistry, settings: Settings) -> list[Finding]:
+    """Run one check; damage that it stumbles over is a finding, and no reason to skip the others."""
+    found: list[Finding] = []
+    try:
+        found.extend(check(registry, settings))
+    except SealflowError as error:
+        found.append(_from_error(check.__name__.strip("_"), error))
+    return found
+
+
+def _from_error(check: str, error: SealflowError) -> Finding:
+    return Finding(check, "error", error.message, error.hint or "Restore a backup")
+
+
+def _files(path: Path) -> Iterator[Finding]:
+    """Permissions, owners, links and what killed processes left."""
+    if not path.is_dir():
+        return
+    for item in (path, *sorted(path.rglob("*"))):
+        status = item.lstat()
+        mode, kind = stat.S_IMODE(status.st_mode), "directory" if item.is_dir() else "file"
+        wanted = 0o700 if kind == "directory" else 0o600
+        if stat.S_ISLNK(status.st_mode):
+            yield Finding("permissions", "error", f"{item} is a link", f"Remove it: rm {item}")
+        elif mode & 0o077:
+            text = f"the {kind} {item} has the mode {mode:04o}: others can get at it"
+            yield Finding("permissions", "error", text, f"chmod {wanted:o} {item}")
+        elif status.st_uid != os.geteuid():
+            text = f"the {kind} {item} belongs to the user {status.st_uid}, and not to you"
+            yield Finding("permissions", "error", text, f"chown {os.geteuid()} {item}")
+        if item.name.startswith(private.TEMPORARY) and not any(
+            above.name.startswith(private.TEMPORARY) for above in item.parents
+        ):
+            text = f"{item} was left behind by a process that was killed"
+            yield Finding(
+                "temporary-files", "warning", text, f"Remove it when no other sealflow runs: rm -r {item}"
+            )
+    parent = path.parent.stat()
+    if parent.st_mode & 0o022 and not parent.st_mode & stat.S_ISVTX:
+        text = f"others can write to {path.parent}, and so put another directory in the place of the store"
+        yield Finding("permissions", "warning", text, f"chmod go-w {path.parent}")
+
+
+def _backends(path: Path, live: str) -> Iterator[Finding]:
+    if not (path / MARKER).exists():
+        text = f"{path / MARKER}, which says which store is live, is missing"
+        yield Finding("store", "warning", text, "Open the store once: it is written again")
+    for name in ("sqlite", "file"):
+        if name != live and (path / backend_class(name).files[0]).exists():
+            text = f"a {name} store lies beside the live {live} store: a move was killed"
+            yield Finding(
+                "store", "warning", text, f"sealflow store migrate --to {live}, which puts it aside"
+            )
+    for old in old_stores(path):
+        text = f"{old} holds the store as it was before a move, with all that its keys open"
+        yield Finding("store", "note", text, "sealflow store migrate --remove-old")
+
+
+def _integrity(registry: SecretRegistry, settings: Settings) -> Iterator[Finding]:  # noqa: ARG001
+    for problem in registry.problems():
+        yield Finding("integrity", "error", problem, "Restore a backup: sealflow backup restore FILE")
+
+
+def _audit_chain(registry: SecretRegistry, settings: Settings) -> Iterator[Finding]:  # noqa: ARG001
+    trail = AuditLog(settings.path / FILE)
+    _, breaks = trail.verify()
+    for item in breaks[:5]:
+        text = f"{trail.path}, line {item.line}: {item.problem}"
+        yield Finding(
+            "audit", "error", text, "Find out who can write to the store; compare with a copy of the trail"
+        )
+
+
+def _expiry_and_use(registry: SecretRegistry, settings: Settings) -> Iterator[Finding]:
+    """Expired, expiring and unused secrets, and those that may go anywhere."""
+    used = {
+        item.get("secret")
+        for item in AuditLog(settings.path / FILE).events()
+        if item.get("action") in ("resolve", "reveal") and item.get("outcome") == "ok"
+    }
+    anywhere = []
+    moment = times.now()
+    for info in list_infos(registry):
+        policy = info.metadata.policy
+        update = f"sealflow secret update {info.name} --expires-at TIME, with a new value"
+        if policy.expires_at is not None and policy.expired(moment):
+            text = f"the secret {info.name!r} expired at {times.to_text(policy.expires_at)}"
+            yield Finding("expired", "warning", text, f"{update}; or sealflow secret delete {info.name}")
+        elif policy.expired(moment + EXPIRY_NOTICE):
+            yield Finding("expiring", "warning", policy.expiry_warning(info.name, moment) or "", update)
+        if info.name not in used:
+            text = f"the secret {info.name!r} was never used, as far as the audit trail goes"
+            yield Finding(
+                "unused", "note", text, f"sealflow secret usage {info.name}; delete it if nothing needs it"
+            )
+        if policy.allowed_hosts is None:
+            anywhere.append(info.name)
+    if anywhere:
+        some = ", ".join(anywhere[:5]) + (" …" if len(anywhere) > 5 else "")
+        text = f"nothing says to which hosts they may be sent: {some}"
+        yield Finding("policy", "note", text, "sealflow secret update NAME --allowed-host HOST")
+
+
+def _keys(registry: SecretRegistry, settings: Settings) -> Iterator[Finding]:
+    """The master key, the keyring, and with them every record."""
+    sources = find_master_keys(None, settings.path, registry.store_id)
+    yield from _key_settings(sources)
+    with registry.snapshot() as snapshot:
+        document, secrets = snapshot.keyring, list(snapshot.secrets)
+    cipher = StoreCipher(registry, sources)
+    opening = [kek for kek in document.keks if kek.kind != "recovery"]
+    if len(opening) > 1:
+        text = f"{len(opening)} master keys open this store: {', '.join(kek.kek_id for kek in opening)}"
+        yield Finding("keys", "note", text, "When the new one is everywhere: sealflow key remove ID")
+    if all(kek.kind != "recovery" for kek in document.keks):
+        text = "there is no recovery key: with the master key, all secrets are lost"
+        yield Finding("keys", "note", text, "sealflow key add --recovery, and keep it in a safe")
+    old = [dek.dek_id for dek in document.deks if dek.state == "decrypt_only"]
+    if old:
+        count = sum(dek_uses(secrets)[dek_id] for dek_id in old)
+        text = f"the store key was rotated, and {count} records are still sealed with an old one"
+        yield Finding("keys", "warning", text, "sealflow key reencrypt")
+    for secret in secrets:
+        yield from _records(registry, cipher, secret)
+
+
+def _key_settings(sources: tuple[KeySource, ...]) -> Iterator[Finding]:
+    given = [
+        name
+        for name in (names.MASTER_KEY, names.MASTER_KEY_FILE, names.MASTER_KEY_KEYCHAIN, names.PASSPHRASE)
+        if os.environ.get(name)
+    ]
+    if len(given) > 1:
+        text = f"{' and '.join(given)} are set: the first of them is used, the others are not looked at"
+        yield Finding("settings", "warning", text, f"Unset {', '.join(given[1:])}")
+    if isinstance(sources[0], Passphrase):
+        text = "the store opens with a passphrase, which is weaker than a key, and slower"
+        yield Finding(
+            "settings", "note", text, "sealflow key add --generate FILE, then remove the passphrase"
+        )
+    if len(sources) > 1 and isinstance(sources[1], MasterKey):
+        text = f"{names.MASTER_KEY_PREVIOUS} is set: a change of the master key is under way"
+        yield Finding("settings", "note", text, "Unset it once the old key is removed")
+
+
+def _records(registry: SecretRegistry, cipher: StoreCipher, secret: StoredSecret) -> Iterator[Finding]:
+    """Open every version of a secret; look at the newest for values that cannot be masked."""
+    damaged = dict(check_record_errors(registry.store_id, cipher.keyring, secret))
+    for version, error in damaged.items():
+        text = f"version {version} of the secret {secret.name!r} cannot be opened: {error.message}"
+        fix = f"Restore a backup, or give it a new value; sealflow secret history {secret.name} shows the versions"
+        yield Finding("records", "error", text, fix)
+    current = secret.current
+    if secret.deleted_at is not None or current.version in damaged or current.record is None:
+        return
+    place = (secret.id, secret.name, current.version, current.type, current.policy)
+    fields = cipher.open_fields(*place, current.record)
+    short = [
+        name
+        for name, value in fields.items()
+        if isinstance(value, str) and 0 < len(value) < MIN_LENGTH and name not in PUBLIC_FIELDS
+    ]
+    if short:
+        text = (
+            f"the secret {secret.name!r} has a value too short to be masked, in the field {', '.join(short)}"
+        )
+        yield Finding("settings", "warning", text, f"sealflow secret update {secret.name} --field {short[0]}")

@@ -1,0 +1,130 @@
+"""The operator's work on keys: master keys come and go, store keys are rotated, records follow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from sealflow.crypto import key_changes
+from sealflow.crypto.master_key import KeySource, MasterKey
+from sealflow.errors import DamagedRecordError, InvalidMasterKeyError, TamperedError
+from sealflow.service.key_status import dek_uses
+from sealflow.service.service import SecretService
+from sealflow.stores.audit import Event
+from sealflow.stores.base import StoredSecret
+
+BATCH = 100
+Progress = Callable[[int, int], None]
+"""Called with how many secrets are done, and how many there are to do."""
+
+
+class Reencrypted(NamedTuple):
+    """How many secrets were sealed anew, and the names of those that cannot be decrypted."""
+
+    done: int
+    damaged: tuple[str, ...]
+
+
+class StoreKeys:
+    """Changes the keys of an open store. Every change is one transaction: a kill leaves the old keyring or the new."""
+
+    def __init__(self, service: SecretService) -> None:
+        self._service = service
+        self._registry = service.registry
+        self._cipher = service.cipher
+
+    def add(self, source: KeySource) -> str:
+        """Let another master key, or a passphrase, open the store too; return its id. No record is rewritten."""
+        with self._registry.transaction() as transaction:
+            document, kek = key_changes.with_key(self._cipher.refresh(), self._cipher.keyring, source)
+            transaction.save_keyring(document)
+        self._changed("key_add", kek.kek_id)
+        return kek.kek_id
+
+    def add_recovery(self) -> MasterKey:
+        """Make a recovery key and return it, the only time that it is seen; it opens the store as a master key does."""
+        key = MasterKey.generate()
+        with self._registry.transaction() as transaction:
+            document, kek = key_changes.with_recovery_key(self._cipher.refresh(), self._cipher.keyring, key)
+            transaction.save_keyring(document)
+        self._changed("key_add", kek.kek_id)
+        return key
+
+    def remove(self, kek_id: str) -> None:
+        """Let a master key open the store no more.
+
+        Raises InvalidMasterKeyError for an unknown one, the last one, and the one that this service was opened with.
+        """
+        with self._registry.transaction() as transaction:
+            document = key_changes.without_key(self._cipher.refresh(), kek_id)
+            if kek_id == self._cipher.keyring.kek_id:
+                raise InvalidMasterKeyError(
+                    f"the master key {kek_id} is the one that is configured here",
+                    hint="Configure another one that opens the store first, so that you are not locked out",
+                )
+            transaction.save_keyring(document)
+        self._changed("key_remove", kek_id)
+
+    def rotate_dek(self) -> str:
+        """Make a new store key that seals from now on; return its id. The old ones still decrypt: see ``reencrypt``."""
+        with self._registry.transaction() as transaction:
+            document = key_changes.with_new_dek(
+                self._cipher.refresh(), self._cipher.keyring, self._cipher.sources
+            )
+            transaction.save_keyring(document)
+        dek_id = next(dek.dek_id for dek in document.deks if dek.state == "active")
+        self._changed("dek_rotate", dek_id)
+        return dek_id
+
+    def reencrypt(self, progress: Progress | None = None) -> Reencrypted:
+        """Seal every record with the active store key, then destroy the old store keys.
+
+        May be killed anywhere and run again: what is sealed anew stays so, and the old keys go last of all. A secret that
+        cannot be decrypted is left as it is, with the key that it names, and is in the result.
+        """
+        self._cipher.refresh()
+        active = self._cipher.keyring.active_id
+        with self._registry.snapshot() as snapshot:
+            names = [item.name for item in snapshot.secrets if _needs(item, active)]
+        damaged: list[str] = []
+        for start in range(0, len(names), BATCH):
+            batch = names[start : start + BATCH]
+            with self._registry.transaction() as transaction:
+                self._cipher.refresh()
+                for name in batch:
+                    secret = transaction.load(name)
+                    try:
+                        if secret is not None:
+                            transaction.save(self._sealed_anew(secret))
+                    except (TamperedError, DamagedRecordError):
+                        damaged.append(name)
+            if progress is not None:
+                progress(start + len(batch), len(names))
+        with self._registry.transaction() as transaction:
+            document = self._cipher.refresh()
+            with self._registry.snapshot() as snapshot:
+                used = dek_uses(snapshot.secrets)
+            left = key_changes.without_unused_deks(document, self._cipher.keyring, used.keys())
+            if left != document:
+                transaction.save_keyring(left)
+        self._changed("reencrypt", self._cipher.keyring.active_id.hex())
+        return Reencrypted(len(names) - len(damaged), tuple(damaged))
+
+    def _sealed_anew(self, secret: StoredSecret) -> StoredSecret:
+        versions = []
+        for kept in secret.versions:
+            if kept.record is not None and kept.record[4:12] != self._cipher.keyring.active_id:
+                place = (secret.id, secret.name, kept.version, kept.type, kept.policy)
+                plaintext = self._cipher.open(*place, kept.record).rstrip(b" ")
+                kept = kept._replace(record=self._cipher.seal(*place, plaintext))  # noqa: PLW2901
+            versions.append(kept)
+        return secret._replace(versions=tuple(versions))
+
+    def _changed(self, action: str, key_id: str) -> None:
+        self._cipher.refresh()
+        if self._service.audit is not None:
+            self._service.audit.record(Event(action, ((None, None, f"key:{key_id}"),)), now=True)
+
+
+def _needs(secret: StoredSecret, active: bytes) -> bool:
+    return any(kept.record is not None and kept.record[4:12] != active for kept in secret.versions)
