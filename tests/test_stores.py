@@ -483,3 +483,30 @@ def test_a_migration_upgrades_an_older_schema(tmp_path, key, monkeypatch):
         assert service.registry.status().schema_version == schema.SCHEMA_VERSION + 1
         assert service.registry._rows("SELECT count(*) FROM later")[0][0] == 0
         assert service.get_secret("a").data == {"value": "vvvv"}
+
+
+def test_a_store_opened_twice_in_a_process_keeps_its_locks(tmp_path, key):
+    """Closing any descriptor of a file drops a process's POSIX locks on it: nothing but SQLite may open the database.
+
+    With the locks lost, another process takes itself for the last one, and removes the log that is still in use here.
+    """
+    code = """
+        import sys, sealflow
+        with sealflow.open_service(sys.argv[1], master_key=sys.stdin.readline().strip()) as service:
+            service.update_secret("a", {"value": "changed"})
+    """
+    with open_service(tmp_path / "s", "sqlite", key) as first:
+        first.create_secret("a", "api_key", {"value": "original"})
+        assert first.get_secret("a").data == {"value": "original"}
+        with open_service(tmp_path / "s", "sqlite", key) as second:
+            assert second.get_secret("a").data == {"value": "original"}
+        log = (tmp_path / "s" / "secrets.db-wal").stat().st_ino
+        other = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(code), str(tmp_path / "s")],
+            stdin=subprocess.PIPE,
+            text=True,
+        )
+        other.communicate(key.to_text() + "\n", timeout=60)
+        assert other.returncode == 0
+        assert (tmp_path / "s" / "secrets.db-wal").stat().st_ino == log
+        assert first.get_secret("a").data == {"value": "changed"}

@@ -110,7 +110,6 @@ class SqliteStore:
             for suffix in ("", "-wal", "-shm"):
                 if not store.read_only:
                     private.tighten(path / (DATABASE + suffix))
-            store._check_header()
             version = store._rows("PRAGMA user_version")[0][0]
             if version > SCHEMA_VERSION:
                 raise StoreUnavailableError(
@@ -275,6 +274,11 @@ class SqliteStore:
             check_same_thread=False,
             cached_statements=64,
         )
+        try:
+            self._check_header(connection)
+        except BaseException:
+            connection.close()
+            raise
         if not self.read_only:
             mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
             if mode != "wal":
@@ -297,14 +301,14 @@ class SqliteStore:
                 "the store was opened before this process was forked", hint="Open it again in the new process"
             )
 
-    def _check_header(self) -> None:
-        """Look at the file before SQLite does: it would turn an empty one into a database."""
-        try:
-            with self._database.open("rb") as file:
-                header = file.read(72)
-        except OSError as error:
-            private.raise_for(error, self._database, "opened")
-        if header[:16] != b"SQLite format 3\0" or header[68:72] != APPLICATION_ID.to_bytes(4):
+    def _check_header(self, connection: sqlite3.Connection) -> None:
+        """Look through SQLite, before anything is written: an empty file would become a database.
+
+        The file is never opened by us: closing it again would drop the locks of every connection that this process has
+        to it, and another process would take itself for the last one and remove the log that is in use here.
+        """
+        known = connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
+        if not known:
             raise DamagedRecordError(
                 f"{self._database} is no store of sealflow", hint="Restore it from a backup"
             )
