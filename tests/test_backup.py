@@ -21,8 +21,9 @@ from sealflow import (
     WrongMasterKeyError,
     open_service,
 )
-from sealflow.service.backup import create_backup, restore_backup, verify_backup
+from sealflow.service.backup import create_backup, verify_backup
 from sealflow.service.keys import StoreKeys
+from sealflow.service.restore import restore_backup
 from sealflow.settings import Settings
 from sealflow.stores.base import StoredSecret
 

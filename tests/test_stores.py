@@ -468,17 +468,17 @@ def test_a_path_with_special_characters_works(tmp_path, key, backend):
 
 
 def test_a_migration_upgrades_an_older_schema(tmp_path, key, monkeypatch):
-    from sealflow.stores import schema
-    from sealflow.stores import sqlite as module
+    from sealflow.stores import schema, sqlite, sqlite_rows
 
     with open_service(tmp_path / "s", "sqlite", key) as service:
         service.create_secret("a", "api_key", {"value": "vvvv"})
     monkeypatch.setattr(
-        module,
+        sqlite_rows,
         "MIGRATIONS",
         (*schema.MIGRATIONS, "CREATE TABLE later (x TEXT); CREATE INDEX later_x ON later (x)"),
     )
-    monkeypatch.setattr(module, "SCHEMA_VERSION", schema.SCHEMA_VERSION + 1)
+    for module in (sqlite, sqlite_rows):
+        monkeypatch.setattr(module, "SCHEMA_VERSION", schema.SCHEMA_VERSION + 1)
     with open_service(tmp_path / "s", "sqlite", key) as service:
         assert service.registry.status().schema_version == schema.SCHEMA_VERSION + 1
         assert service.registry._rows("SELECT count(*) FROM later")[0][0] == 0

@@ -66,7 +66,8 @@ def restore(file: Path, yes: bool, as_json: bool) -> None:
 
     All is checked before anything is touched; what was there is kept beside the store.
     """
-    from sealflow.service.backup import restore_backup, verify_backup
+    from sealflow.service.backup import verify_backup
+    from sealflow.service.restore import restore_backup
     from sealflow.stores.audit import FILE, AuditLog, Event
     from sealflow.stores.select import existing_backend
 

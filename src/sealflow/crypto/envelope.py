@@ -70,12 +70,11 @@ def read_header(blob: bytes) -> Header:
 
 def associated_data(header: bytes, context: Sequence[bytes]) -> bytes:
     """Bind header and context into the encryption; every part behind its length (4 bytes, big-endian)."""
-    pieces: list[bytes] = []
-    for part in (header, *context):
-        size = len(part)
-        pieces.append(_LENGTHS[size] if size < 256 else struct.pack(">I", size))
-        pieces.append(part)
-    return b"".join(pieces)
+    parts = (header, *context)
+    try:
+        return b"".join([piece for part in parts for piece in (_LENGTHS[len(part)], part)])
+    except IndexError:
+        return b"".join([piece for part in parts for piece in (struct.pack(">I", len(part)), part)])
 
 
 def derived(key: bytes, salt: bytes, purpose: bytes) -> tuple[bytes, bytes]:
@@ -101,8 +100,10 @@ def unseal(
 
     ``derive`` stands for ``derived``, for a caller that remembers what it gave.
     """
-    _, salt, nonce, committed = read_header(blob)
-    record_key, commitment = derive(key, salt, purpose)
+    if len(blob) < OVERHEAD or blob[:4] != MAGIC:
+        read_header(blob)  # raises, and says why
+    nonce, committed = blob[44:56], blob[56:88]
+    record_key, commitment = derive(key, blob[12:44], purpose)
     plaintext = None
     if hmac.compare_digest(commitment, committed):
         try:

@@ -220,8 +220,14 @@ def record_context(
         name.encode(),
         version.to_bytes(8),
         type_name.encode(),
-        hashlib.sha256(policy.encode()).digest(),
+        _policy_hash(policy),
     )
+
+
+@lru_cache(maxsize=256)
+def _policy_hash(policy: str) -> bytes:
+    """SHA-256 of a policy; most secrets share one."""
+    return hashlib.sha256(policy.encode()).digest()
 
 
 def _bound(store_id: str, dek_id: str) -> tuple[bytes, bytes]:

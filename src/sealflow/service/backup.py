@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -27,9 +26,7 @@ from sealflow.errors import (
 from sealflow.model import times
 from sealflow.model.jsonvalue import canonical
 from sealflow.model.keys import KeyringDocument
-from sealflow.settings import Settings
 from sealflow.stores import private
-from sealflow.stores.audit import FILE as AUDIT_FILE
 from sealflow.stores.base import SecretRegistry, StoredSecret
 from sealflow.stores.documents import (
     damage,
@@ -38,7 +35,6 @@ from sealflow.stores.documents import (
     read_secret,
     secret_document,
 )
-from sealflow.stores.select import DEFAULT_BACKEND, backend_class, existing_backend, mark, open_registry
 
 FORMAT = 1
 _MAX_LINE = 64 << 20
@@ -65,7 +61,7 @@ class BackupInfo(NamedTuple):
         }
 
 
-class _Header(NamedTuple):
+class Header(NamedTuple):
     store_id: str
     backend: str
     created_at: str
@@ -131,11 +127,11 @@ def verify_backup(path: Path, sources: Sequence[KeySource]) -> BackupInfo:
 
     Raises DamagedRecordError, TamperedError, WrongMasterKeyError, and StoreUnavailableError for a newer format.
     """
-    with _opened(path) as file:
-        header = _read_header(path, file)
+    with opened_backup(path) as file:
+        header = read_header(path, file)
         keyring = Keyring.open(header.store_id, header.keyring, *sources) if sources else None
         names: set[str] = set()
-        for secret in _secrets(path, file):
+        for secret in backup_secrets(path, file):
             if secret.name in names:
                 raise _damaged(path, f"it holds the secret {secret.name!r} twice")
             names.add(secret.name)
@@ -168,95 +164,16 @@ def _check_records(store_id: str, keyring: Keyring, secret: StoredSecret) -> Non
         )
 
 
-def restore_backup(path: Path, settings: Settings, sources: Sequence[KeySource]) -> BackupInfo:
-    """Make the store what the backup holds: all of it, or, when it is killed, what was there before.
-
-    Everything is checked first. What was there is kept beside the store, as a backup of its own, or as the directory
-    that it is where it cannot be read. Raises StoreUnavailableError when the store there is another one.
-    """
-    info = verify_backup(path, sources)
-    existing = existing_backend(settings)
-    kept = settings.path.with_name(f"{settings.path.name}.before-restore-{_stamp()}")
-    if existing is None:
-        _restore_new(path, settings, settings.backend or info.backend)
-        return info
-    try:
-        kept = _restore_over(path, info, settings, kept)
-    except DamagedRecordError:  # the store there, as the backup was verified
-        _restore_new(path, settings, existing, aside=kept)
-    return info._replace(kept=kept)
-
-
-def _restore_over(path: Path, info: BackupInfo, settings: Settings, kept: Path) -> Path:
-    """Replace what the open store holds, in one transaction that its readers see at once; return where the old is kept."""
-    registry = open_registry(settings)
-    try:
-        if registry.store_id != info.store_id:
-            raise StoreUnavailableError(
-                f"{settings.path} holds the store {registry.store_id}, and the backup is of {info.store_id}",
-                hint="Restore it into another directory (WORKFLOW_SECRETS_STORAGE_PATH)",
-            )
-        backup = kept.with_name(kept.name + ".backup")
-        create_backup(registry, backup, ())
-        _fill(path, registry)
-    finally:
-        registry.close()
-    return backup
-
-
-def _restore_new(path: Path, settings: Settings, backend: str, aside: Path | None = None) -> None:
-    """Build the store beside its place and put it there when it is whole; what is there goes to ``aside``."""
-    target = settings.path
-    private.make_directory(target.parent)
-    draft = target.with_name(f"{private.TEMPORARY}restore-{os.getpid()}-{target.name}")
-    shutil.rmtree(draft, ignore_errors=True)
-    try:
-        private.make_directory(draft)
-        with _opened(path) as file:
-            header = _read_header(path, file)
-        name = backend if backend in ("sqlite", "file") else DEFAULT_BACKEND
-        registry = backend_class(name).create(draft, header.store_id, header.keyring)
-        try:
-            _fill(path, registry)
-            mark(draft, registry)
-        finally:
-            registry.close()
-        for trail in (AUDIT_FILE, f"{AUDIT_FILE}.head"):
-            if aside is not None and (target / trail).exists():
-                shutil.copy2(target / trail, draft / trail)  # the trail goes on
-        for stray in target.glob("*.lock") if target.is_dir() else ():
-            stray.unlink()  # what an attempt to open a store left where there was none
-        if aside is not None:
-            target.rename(aside)
-        draft.rename(target)
-        private.sync_directory(target.parent)
-    except OSError as error:
-        private.raise_for(error, target, "restored: it must not exist, or be empty")
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-
-
-def _fill(path: Path, registry: SecretRegistry) -> None:
-    """Replace all that a store holds in one transaction."""
-    with registry.transaction() as transaction, _opened(path) as file:
-        header = _read_header(path, file)
-        with registry.snapshot() as snapshot:
-            for old in [secret.name for secret in snapshot.secrets]:
-                transaction.remove(old)
-        transaction.save_keyring(header.keyring)
-        for secret in _secrets(path, file):
-            transaction.save(secret)
-
-
-def _opened(path: Path) -> BinaryIO:
+def opened_backup(path: Path) -> BinaryIO:
+    """Open a backup for reading; StoreUnavailableError when it cannot be."""
     try:
         return path.open("rb")
     except OSError as error:
         private.raise_for(error, path, "read")
 
 
-def _read_header(path: Path, file: BinaryIO) -> _Header:
-    """Read the first two lines; the checksum, which comes last, is ``_secrets``'s to compare."""
+def read_header(path: Path, file: BinaryIO) -> Header:
+    """Read the first two lines; the checksum, which comes last, is ``backup_secrets``'s to compare."""
     file.seek(0)
     first = _parsed(path, file.readline(_MAX_LINE))
     version = first.get("sealflow_backup")
@@ -269,7 +186,7 @@ def _read_header(path: Path, file: BinaryIO) -> _Header:
         raise _damaged(path, "it is no backup of sealflow")
     second = _parsed(path, file.readline(_MAX_LINE))
     with damage(path, _HINT):
-        return _Header(
+        return Header(
             str(first["store_id"]),
             str(first["backend"]),
             str(first["created_at"]),
@@ -277,7 +194,7 @@ def _read_header(path: Path, file: BinaryIO) -> _Header:
         )
 
 
-def _secrets(path: Path, file: BinaryIO) -> Iterator[StoredSecret]:
+def backup_secrets(path: Path, file: BinaryIO) -> Iterator[StoredSecret]:
     """Yield the secrets, and raise behind the last where count or checksum do not fit."""
     file.seek(0)
     digest, count, ended = hashlib.sha256(), 0, False
@@ -312,7 +229,3 @@ def _parsed(path: Path, line: bytes) -> dict[str, Any]:
 
 def _damaged(path: Path, why: str) -> StoreError:
     return DamagedRecordError(f"{path} is damaged: {why}", hint=_HINT)
-
-
-def _stamp() -> str:
-    return times.now().strftime("%Y%m%dT%H%M%S%fZ")

@@ -27,7 +27,8 @@ from sealflow.errors import (
 from sealflow.model import times
 from sealflow.model.jsonvalue import canonical
 from sealflow.model.keys import Kek
-from sealflow.service.service import Draft, SecretService
+from sealflow.service.draft import Draft
+from sealflow.service.service import SecretService
 from sealflow.stores import private
 from sealflow.stores.audit import Event
 from sealflow.stores.documents import damage

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from enum import Enum
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, Self
 
 from sealflow.crypto.master_key import KeySource
 from sealflow.errors import (
@@ -17,7 +17,7 @@ from sealflow.errors import (
     VersionConflictError,
 )
 from sealflow.model import times
-from sealflow.model.names import canonical_type, check_secret_name, closest, is_name, shown
+from sealflow.model.names import closest, is_name, shown
 from sealflow.model.policy import Policy
 from sealflow.model.secret import Secret, SecretData, SecretInfo, SecretVersion
 from sealflow.service.cipher import StoreCipher
@@ -29,6 +29,7 @@ from sealflow.service.describe import (
     read_policy,
     stored_info,
 )
+from sealflow.service.draft import Draft
 from sealflow.stores.audit import AuditLog, Event
 from sealflow.stores.base import (
     MAX_VERSIONS,
@@ -48,48 +49,6 @@ UNSET: Final = _Unset.UNSET
 """The default of what ``update_secret`` leaves as it is; None clears."""
 
 _Hosts = Iterable[str] | None
-
-
-class Draft(NamedTuple):
-    """A secret that was checked and is not kept yet."""
-
-    name: str
-    type: str
-    fields: dict[str, Any]
-    policy: Policy
-    description: str | None
-    tags: tuple[str, ...]
-
-    def __repr__(self) -> str:
-        return f"Draft(name={self.name!r}, type={self.type!r}, fields=***)"
-
-    @classmethod
-    def build(
-        cls,
-        name: str,
-        type: str,  # noqa: A002 - the name of the thing
-        data: SecretData,
-        *,
-        description: str | None = None,
-        tags: Iterable[str] = (),
-        expires_at: datetime | str | None = None,
-        allowed_hosts: _Hosts = None,
-        allowed_workflows: _Hosts = None,
-        allow_short: bool = True,
-    ) -> Draft:
-        """Check all of it; SecretValidationError names what is wrong."""
-        from sealflow.model.types import validated
-
-        check_secret_name(name)
-        type_name = canonical_type(type)
-        return cls(
-            name,
-            type_name,
-            validated(type_name, data, allow_short=allow_short),
-            Policy.build(allowed_hosts, allowed_workflows, expires_at),
-            checked_description(description),
-            checked_tags(tags),
-        )
 
 
 class SecretService:

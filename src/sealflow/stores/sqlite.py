@@ -18,10 +18,17 @@ from typing import Any, ClassVar, NoReturn, Self
 
 from sealflow.errors import DamagedRecordError, StoreError, StoreFullError, StoreUnavailableError
 from sealflow.model import times
-from sealflow.model.keys import Dek, Kek, KeyringDocument, KeyWrap
+from sealflow.model.keys import KeyringDocument
 from sealflow.stores import private
-from sealflow.stores.base import Snapshot, StoredRecord, StoredSecret, StoredVersion, StoreStatus
-from sealflow.stores.schema import APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION
+from sealflow.stores.base import Snapshot, StoredRecord, StoredSecret, StoreStatus
+from sealflow.stores.schema import APPLICATION_ID, SCHEMA_VERSION
+from sealflow.stores.sqlite_rows import (
+    SqliteTransaction,
+    load_secret,
+    migrate,
+    read_keyring,
+    read_record,
+)
 
 DATABASE = "secrets.db"
 LOCK = "store.lock"
@@ -80,11 +87,11 @@ class SqliteStore:
             connection = sqlite3.connect(draft, isolation_level=None)
             try:
                 connection.execute("BEGIN IMMEDIATE")
-                _migrate(connection)
+                migrate(connection)
                 connection.execute(
                     "INSERT INTO store VALUES (1, ?, ?)", (store_id, times.to_text(times.now()))
                 )
-                _Transaction(connection).save_keyring(keyring)
+                SqliteTransaction(connection).save_keyring(keyring)
                 connection.execute("COMMIT")
             finally:
                 connection.close()
@@ -118,7 +125,7 @@ class SqliteStore:
                 )
             if 0 < version < SCHEMA_VERSION:
                 with store._write() as connection:
-                    _migrate(connection)
+                    migrate(connection)
             rows = store._rows("SELECT store_id FROM store") if version else []
             if not rows:
                 raise DamagedRecordError(
@@ -137,10 +144,10 @@ class SqliteStore:
                 rows = connection.execute(_READ_NEWEST, (name,)).fetchall()
             else:
                 rows = connection.execute(_READ_VERSION, (name, version)).fetchall()
-        return _record(rows[0]) if rows else None
+        return read_record(rows[0]) if rows else None
 
     def read_many(self, names: Iterable[str]) -> list[StoredRecord]:
-        return [_record(row) for row in self._rows(_READ_MANY, (json.dumps(list(names)),))]
+        return [read_record(row) for row in self._rows(_READ_MANY, (json.dumps(list(names)),))]
 
     def find(self, type: str | None = None, tags: Iterable[str] = ()) -> list[StoredRecord]:  # noqa: A002
         query, values = _LIST, []
@@ -149,13 +156,13 @@ class SqliteStore:
         for tag in tags:
             query += "AND s.id IN (SELECT secret_id FROM tags WHERE tag = ?) "
             values.append(tag)
-        return [_record(row) for row in self._rows(query + "ORDER BY s.name", values)]
+        return [read_record(row) for row in self._rows(query + "ORDER BY s.name", values)]
 
     def load(self, name: str) -> StoredSecret | None:
         with self._reading() as connection:
             connection.execute("BEGIN")  # one snapshot for the three queries
             try:
-                return _load(connection, name)
+                return load_secret(connection, name)
             finally:
                 connection.execute("COMMIT")
 
@@ -163,7 +170,7 @@ class SqliteStore:
         with self._reading() as connection:
             connection.execute("BEGIN")
             try:
-                return _keyring(connection)
+                return read_keyring(connection)
             finally:
                 connection.execute("COMMIT")
 
@@ -176,9 +183,9 @@ class SqliteStore:
             connection = self._connect()  # of its own: the reads of others go on meanwhile
             try:
                 connection.execute("BEGIN")
-                keyring = _keyring(connection)
+                keyring = read_keyring(connection)
                 names = [name for (name,) in connection.execute("SELECT name FROM secrets ORDER BY name")]
-                found = (_load(connection, name) for name in names)
+                found = (load_secret(connection, name) for name in names)
                 yield Snapshot(keyring, (secret for secret in found if secret is not None))
             finally:
                 connection.close()
@@ -186,9 +193,9 @@ class SqliteStore:
             self._raise_for(error)
 
     @contextmanager
-    def transaction(self) -> Iterator[_Transaction]:
+    def transaction(self) -> Iterator[SqliteTransaction]:
         with self._write() as connection:
-            yield _Transaction(connection)
+            yield SqliteTransaction(connection)
 
     def status(self) -> StoreStatus:
         count = self._rows("SELECT count(*) FROM secrets WHERE deleted_at IS NULL")[0][0]
@@ -371,114 +378,3 @@ class _Reading:
         self._store._read_mutex.release()
         if isinstance(error, sqlite3.Error | OverflowError):
             self._store._raise_for(error)
-
-
-class _Transaction:
-    """RegistryTransaction on the writer's connection."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-
-    def load(self, name: str) -> StoredSecret | None:
-        return _load(self._connection, name)
-
-    def save(self, secret: StoredSecret) -> None:
-        run = self._connection.execute
-        header = (
-            secret.id,
-            secret.name,
-            secret.description,
-            secret.created_at,
-            secret.updated_at,
-            secret.deleted_at,
-        )
-        run(
-            "INSERT INTO secrets VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET name = excluded.name, "
-            "description = excluded.description, created_at = excluded.created_at, updated_at = excluded.updated_at, "
-            "deleted_at = excluded.deleted_at",
-            header,
-        )
-        kept = json.dumps([version.version for version in secret.versions])
-        run(
-            "DELETE FROM versions WHERE secret_id = ? AND version NOT IN (SELECT value FROM json_each(?))",
-            (secret.id, kept),
-        )
-        self._connection.executemany(
-            "INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (secret_id, version) DO UPDATE SET "
-            "type = excluded.type, policy = excluded.policy, created_at = excluded.created_at, record = excluded.record",
-            [(secret.id, *version) for version in secret.versions],
-        )
-        run("DELETE FROM tags WHERE secret_id = ?", (secret.id,))
-        self._connection.executemany(
-            "INSERT INTO tags VALUES (?, ?)", [(secret.id, tag) for tag in secret.tags]
-        )
-
-    def remove(self, name: str) -> None:
-        self._connection.execute("DELETE FROM secrets WHERE name = ?", (name,))
-
-    def save_keyring(self, document: KeyringDocument) -> None:
-        for table in ("key_wraps", "deks", "keks"):
-            self._connection.execute(f"DELETE FROM {table}")
-        self._connection.executemany("INSERT INTO deks VALUES (?, ?, ?)", document.deks)
-        self._connection.executemany(
-            "INSERT INTO keks VALUES (?, ?, ?, ?)",
-            [
-                (kek.kek_id, kek.kind, json.dumps(kek.params) if kek.params else None, kek.created_at)
-                for kek in document.keks
-            ],
-        )
-        self._connection.executemany("INSERT INTO key_wraps VALUES (?, ?, ?)", document.wraps)
-
-
-def _migrate(connection: sqlite3.Connection) -> None:
-    """Take the database to the newest schema, inside the caller's transaction."""
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    for step in MIGRATIONS[version:]:
-        for statement in step.split(";"):  # executescript() would commit the transaction
-            connection.execute(statement)
-    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-
-
-def _keyring(connection: sqlite3.Connection) -> KeyringDocument:
-    deks = connection.execute("SELECT dek_id, state, created_at FROM deks ORDER BY created_at, dek_id")
-    wraps = connection.execute("SELECT dek_id, kek_id, wrapped FROM key_wraps ORDER BY dek_id, kek_id")
-    keks = connection.execute("SELECT kek_id, kind, params, created_at FROM keks ORDER BY created_at, kek_id")
-    return KeyringDocument(
-        tuple(Dek(*row) for row in deks),
-        tuple(KeyWrap(*row) for row in wraps),
-        tuple(Kek(row[0], row[1], json.loads(row[2]) if row[2] else None, row[3]) for row in keks),
-    )
-
-
-def _record(row: Any) -> StoredRecord:
-    tags = row[3]
-    return StoredRecord._make((*row[:3], () if tags is None else tuple(sorted(tags.split("\x1f"))), *row[4:]))
-
-
-def _load(connection: sqlite3.Connection, name: str) -> StoredSecret | None:
-    header = connection.execute(
-        "SELECT id, name, description, created_at, updated_at, deleted_at FROM secrets WHERE name = ?",
-        (name,),
-    ).fetchone()
-    if header is None:
-        return None
-    tags = connection.execute(
-        "SELECT tag FROM tags WHERE secret_id = ? ORDER BY tag", (header[0],)
-    ).fetchall()
-    versions = connection.execute(
-        "SELECT version, type, policy, created_at, record FROM versions WHERE secret_id = ? ORDER BY version",
-        (header[0],),
-    ).fetchall()
-    if not versions:
-        raise DamagedRecordError(
-            f"the secret {name!r} has no version", hint="Restore it from a backup", secret=name
-        )
-    return StoredSecret._make(
-        (
-            *header[:3],
-            tuple(tag for (tag,) in tags),
-            *header[3:],
-            tuple(StoredVersion(*version) for version in versions),
-        )
-    )

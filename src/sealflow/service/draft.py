@@ -1,0 +1,54 @@
+"""A secret that was checked and is not kept yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sealflow.model.names import canonical_type, check_secret_name
+from sealflow.model.policy import Policy
+from sealflow.model.secret import SecretData
+from sealflow.service.describe import checked_description, checked_tags
+
+
+class Draft(NamedTuple):
+    """A secret that was checked and is not kept yet."""
+
+    name: str
+    type: str
+    fields: dict[str, Any]
+    policy: Policy
+    description: str | None
+    tags: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"Draft(name={self.name!r}, type={self.type!r}, fields=***)"
+
+    @classmethod
+    def build(
+        cls,
+        name: str,
+        type: str,  # noqa: A002 - the name of the thing
+        data: SecretData,
+        *,
+        description: str | None = None,
+        tags: Iterable[str] = (),
+        expires_at: datetime | str | None = None,
+        allowed_hosts: Iterable[str] | None = None,
+        allowed_workflows: Iterable[str] | None = None,
+        allow_short: bool = True,
+    ) -> Draft:
+        """Check all of it; SecretValidationError names what is wrong."""
+        from sealflow.model.types import validated
+
+        check_secret_name(name)
+        type_name = canonical_type(type)
+        return cls(
+            name,
+            type_name,
+            validated(type_name, data, allow_short=allow_short),
+            Policy.build(allowed_hosts, allowed_workflows, expires_at),
+            checked_description(description),
+            checked_tags(tags),
+        )

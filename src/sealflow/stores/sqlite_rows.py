@@ -1,0 +1,123 @@
+"""What is in the rows of the SQLite store: read from them, written into them, and brought to the newest schema."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from typing import Any
+
+from sealflow.errors import DamagedRecordError
+from sealflow.model.keys import Dek, Kek, KeyringDocument, KeyWrap
+from sealflow.stores.base import StoredRecord, StoredSecret, StoredVersion
+from sealflow.stores.schema import APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION
+
+
+class SqliteTransaction:
+    """RegistryTransaction on the writer's connection."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def load(self, name: str) -> StoredSecret | None:
+        return load_secret(self._connection, name)
+
+    def save(self, secret: StoredSecret) -> None:
+        run = self._connection.execute
+        header = (
+            secret.id,
+            secret.name,
+            secret.description,
+            secret.created_at,
+            secret.updated_at,
+            secret.deleted_at,
+        )
+        run(
+            "INSERT INTO secrets VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET name = excluded.name, "
+            "description = excluded.description, created_at = excluded.created_at, updated_at = excluded.updated_at, "
+            "deleted_at = excluded.deleted_at",
+            header,
+        )
+        kept = json.dumps([version.version for version in secret.versions])
+        run(
+            "DELETE FROM versions WHERE secret_id = ? AND version NOT IN (SELECT value FROM json_each(?))",
+            (secret.id, kept),
+        )
+        self._connection.executemany(
+            "INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (secret_id, version) DO UPDATE SET "
+            "type = excluded.type, policy = excluded.policy, created_at = excluded.created_at, record = excluded.record",
+            [(secret.id, *version) for version in secret.versions],
+        )
+        run("DELETE FROM tags WHERE secret_id = ?", (secret.id,))
+        self._connection.executemany(
+            "INSERT INTO tags VALUES (?, ?)", [(secret.id, tag) for tag in secret.tags]
+        )
+
+    def remove(self, name: str) -> None:
+        self._connection.execute("DELETE FROM secrets WHERE name = ?", (name,))
+
+    def save_keyring(self, document: KeyringDocument) -> None:
+        for statement in ("DELETE FROM key_wraps", "DELETE FROM deks", "DELETE FROM keks"):
+            self._connection.execute(statement)
+        self._connection.executemany("INSERT INTO deks VALUES (?, ?, ?)", document.deks)
+        self._connection.executemany(
+            "INSERT INTO keks VALUES (?, ?, ?, ?)",
+            [
+                (kek.kek_id, kek.kind, json.dumps(kek.params) if kek.params else None, kek.created_at)
+                for kek in document.keks
+            ],
+        )
+        self._connection.executemany("INSERT INTO key_wraps VALUES (?, ?, ?)", document.wraps)
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Take the database to the newest schema, inside the caller's transaction."""
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    for step in MIGRATIONS[version:]:
+        for statement in step.split(";"):  # executescript() would commit the transaction
+            connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+
+
+def read_keyring(connection: sqlite3.Connection) -> KeyringDocument:
+    deks = connection.execute("SELECT dek_id, state, created_at FROM deks ORDER BY created_at, dek_id")
+    wraps = connection.execute("SELECT dek_id, kek_id, wrapped FROM key_wraps ORDER BY dek_id, kek_id")
+    keks = connection.execute("SELECT kek_id, kind, params, created_at FROM keks ORDER BY created_at, kek_id")
+    return KeyringDocument(
+        tuple(Dek(*row) for row in deks),
+        tuple(KeyWrap(*row) for row in wraps),
+        tuple(Kek(row[0], row[1], json.loads(row[2]) if row[2] else None, row[3]) for row in keks),
+    )
+
+
+def read_record(row: Any) -> StoredRecord:
+    tags = row[3]
+    return StoredRecord._make((*row[:3], () if tags is None else tuple(sorted(tags.split("\x1f"))), *row[4:]))
+
+
+def load_secret(connection: sqlite3.Connection, name: str) -> StoredSecret | None:
+    header = connection.execute(
+        "SELECT id, name, description, created_at, updated_at, deleted_at FROM secrets WHERE name = ?",
+        (name,),
+    ).fetchone()
+    if header is None:
+        return None
+    tags = connection.execute(
+        "SELECT tag FROM tags WHERE secret_id = ? ORDER BY tag", (header[0],)
+    ).fetchall()
+    versions = connection.execute(
+        "SELECT version, type, policy, created_at, record FROM versions WHERE secret_id = ? ORDER BY version",
+        (header[0],),
+    ).fetchall()
+    if not versions:
+        raise DamagedRecordError(
+            f"the secret {name!r} has no version", hint="Restore it from a backup", secret=name
+        )
+    return StoredSecret._make(
+        (
+            *header[:3],
+            tuple(tag for (tag,) in tags),
+            *header[3:],
+            tuple(StoredVersion(*version) for version in versions),
+        )
+    )
