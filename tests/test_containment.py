@@ -341,6 +341,13 @@ def test_large_values_are_masked_whole_and_soon(value):
     assert redactor.longest <= 256
 
 
+def test_masked_keys_stay_apart():
+    redactor = Redactor()
+    redactor.add(["value-one", "value-two"])
+    data = {"value-one": 1, "value-two": 2, "other": 3}
+    assert redactor.clean_value(data) == {"***": 1, "****": 2, "other": 3}
+
+
 # --- tracebacks that show locals --------------------------------------------------------------------------------------
 
 

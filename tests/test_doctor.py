@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from sealflow import MasterKey, open_service
+from sealflow.model import times
 from sealflow.service.backup import create_backup
 from sealflow.service.keys import StoreKeys
 
@@ -92,6 +93,10 @@ FAULTS = {
     "flipped bit": (lambda path: change_record(path, lambda r: r[:-1] + bytes([r[-1] ^ 1])), "records", "error", "backup"),
     "cut record": (lambda path: change_record(path, lambda r: r[:50]), "records", "error", "backup"),
     "audit line": (audit_line, "audit", "error", "who can write"),
+    "editor's file": (lambda path: (path / "x.swp").touch(0o600), "temporary-files", "warning", "mv "),
+    "no audit trail": (
+        lambda path: [item.unlink() for item in path.glob("audit.*")], "audit", "warning", "who removed it",
+    ),
     "old store left": (lambda path: (path / "old-file-x").mkdir(0o700), "store", "note", "--remove-old"),
 }  # fmt: skip
 
@@ -172,7 +177,7 @@ def test_faults_of_the_key_are_found(cli, sound, monkeypatch, tmp_path, store_ke
     def problem():
         code, found = doctor(cli)
         assert code == 1
-        (item,) = [item for item in found if item["level"] != "note"]
+        (item,) = [item for item in found if item["level"] != "note" and item["check"] != "temporary-files"]
         return item["problem"] + " | " + item["fix"]
 
     monkeypatch.setenv("WORKFLOW_SECRETS_MASTER_KEY", MasterKey.generate().to_text())
@@ -259,3 +264,33 @@ def test_doctor_repairs_what_it_says_by_what_it_says(cli, sound, tmp_path, store
     assert doctor(cli)[0] == 1
     assert cli("backup", "restore", str(tmp_path / "b"), "--yes").code == 0
     assert doctor(cli) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "level", "said"),
+    [
+        ('[[providers]]\nname = "v"\nkind = "vault"\naddress = "http://vault.example.com"\n', 0o600, "warning", "without TLS"),
+        ('[[providers]]\nname = "v"\nkind = "vault"\naddress = "https://v"\nverify_tls = false\n', 0o600, "warning", "not verified"),
+        ('[[providers]]\nname = "v"\nkind = "vault"\naddress = "http://127.0.0.1:8200"\n', 0o600, None, ""),
+        ('[[providers]]\nname = "v"\nkind = "vault"\naddress = "http://[bad"\n', 0o600, "warning", "without TLS"),
+        ("[audit]\nrequired = true\n", 0o666, "error", "others can write"),
+        ("nonsense", 0o600, "error", "is no TOML"),
+    ],
+)  # fmt: skip
+def test_faults_of_the_configuration_are_found(cli, sound, own_world, text, mode, level, said):
+    (own_world / "sealflow.toml").write_text(text)
+    (own_world / "sealflow.toml").chmod(mode)
+    code, found = doctor(cli)
+    if level is None:
+        assert (code, found) == (0, [])
+        return
+    (finding,) = found
+    assert (code, finding["level"]) == (1, level)
+    assert said in finding["problem"]
+
+
+def test_a_secret_that_nobody_used_for_long_is_a_note(cli, sound):
+    trail = sound / "audit.log"
+    trail.write_text(trail.read_text().replace(f"{times.now().year}-", "2020-"))
+    unused = [item["problem"] for item in doctor(cli)[1] if item["check"] == "unused"]
+    assert any("'a' was last used at 2020-" in problem for problem in unused)

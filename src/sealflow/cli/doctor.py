@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from sealflow.cli.common import json_option, print_json
-from sealflow.settings import Settings
+from sealflow.settings import Settings, find_config
 
 
 @click.command()
@@ -15,9 +15,10 @@ def doctor(as_json: bool) -> None:
 
     Exit code 1 when there is an error or a warning: good for CI. Notes alone are 0.
     """
+    from sealflow.providers.doctor import examine_config
     from sealflow.service.doctor import examine
 
-    found = examine(Settings.load())
+    found = [*examine(Settings.load()), *examine_config(find_config())]
     serious = [item for item in found if item.level != "note"]
     if as_json:
         print_json([item._asdict() for item in found])

@@ -67,14 +67,18 @@ class Redactor:
         if isinstance(value, int | float):
             return MASK if self.clean(repr(value)) == MASK else value
         if isinstance(value, Mapping):
-            return {self.clean(str(key)): self.clean_value(item) for key, item in value.items()}
+            cleaned: dict[str, Any] = {}
+            for key, item in value.items():
+                name = self.clean(str(key))
+                while name in cleaned:  # two keys that are masked stay two
+                    name += "*"
+                cleaned[name] = self.clean_value(item)
+            return cleaned
         if isinstance(value, list | tuple | set | frozenset):
             return [self.clean_value(item) for item in value]
         if isinstance(value, bytes | bytearray):
-            cleaned = self.clean(bytes(value).decode("utf-8", "surrogateescape")).encode(
-                "utf-8", "surrogateescape"
-            )
-            return {"base64": base64.b64encode(cleaned).decode()}
+            text = self.clean(bytes(value).decode("utf-8", "surrogateescape"))
+            return {"base64": base64.b64encode(text.encode("utf-8", "surrogateescape")).decode()}
         return self.clean(repr(value))
 
     def spans(self, text: str) -> list[tuple[int, int]]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -25,6 +27,11 @@ from sealflow.stores import private
 from sealflow.stores.audit import FILE, AuditLog
 from sealflow.stores.base import SecretRegistry, StoredSecret
 from sealflow.stores.select import MARKER, backend_class, existing_backend, open_registry
+
+UNUSED = timedelta(days=90)
+_OURS = re.compile(
+    r"store\.json|[\w.]+\.lock|audit\.log(\.head)?|secrets\.db(-wal|-shm)?|keyring\.json|journal\.json|records|old-.*"
+)
 
 
 class Finding(NamedTuple):
@@ -100,6 +107,9 @@ def _files(path: Path) -> Iterator[Finding]:
             yield Finding(
                 "temporary-files", "warning", text, f"Remove it when no other sealflow runs: rm -r {item}"
             )
+        elif item.parent == path and not _OURS.fullmatch(item.name):
+            text = f"{item} is no file of the store"
+            yield Finding("temporary-files", "warning", text, f"Look at it, and move it away: mv {item} …")
     parent = path.parent.stat()
     if parent.st_mode & 0o022 and not parent.st_mode & stat.S_ISVTX:
         text = f"others can write to {path.parent}, and so put another directory in the place of the store"
@@ -126,8 +136,11 @@ def _integrity(registry: SecretRegistry, settings: Settings) -> Iterator[Finding
         yield Finding("integrity", "error", problem, "Restore a backup: sealflow backup restore FILE")
 
 
-def _audit_chain(registry: SecretRegistry, settings: Settings) -> Iterator[Finding]:  # noqa: ARG001
+def _audit_chain(registry: SecretRegistry, settings: Settings) -> Iterator[Finding]:
     trail = AuditLog(settings.path / FILE)
+    if not trail.path.exists() and registry.status().secrets:
+        text = f"the audit trail {trail.path} is missing, and there are secrets"
+        yield Finding("audit", "warning", text, "Find out who removed it; a new one begins with the next use")
     _, breaks = trail.verify()
     for item in breaks[:5]:
         text = f"{trail.path}, line {item.line}: {item.problem}"
@@ -139,7 +152,7 @@ def _audit_chain(registry: SecretRegistry, settings: Settings) -> Iterator[Findi
 def _expiry_and_use(registry: SecretRegistry, settings: Settings) -> Iterator[Finding]:
     """Expired, expiring and unused secrets, and those that may go anywhere."""
     used = {
-        item.get("secret")
+        str(item.get("secret")): str(item.get("time"))
         for item in AuditLog(settings.path / FILE).events()
         if item.get("action") in ("resolve", "reveal") and item.get("outcome") == "ok"
     }
@@ -153,8 +166,10 @@ def _expiry_and_use(registry: SecretRegistry, settings: Settings) -> Iterator[Fi
             yield Finding("expired", "warning", text, f"{update}; or sealflow secret delete {info.name}")
         elif policy.expired(moment + EXPIRY_NOTICE):
             yield Finding("expiring", "warning", policy.expiry_warning(info.name, moment) or "", update)
-        if info.name not in used:
-            text = f"the secret {info.name!r} was never used, as far as the audit trail goes"
+        last = used.get(info.name)
+        if last is None or last < times.to_text(moment - UNUSED):
+            when = "was never used" if last is None else f"was last used at {last}"
+            text = f"the secret {info.name!r} {when}, as far as the audit trail goes"
             yield Finding(
                 "unused", "note", text, f"sealflow secret usage {info.name}; delete it if nothing needs it"
             )
