@@ -85,11 +85,15 @@ def test_moving_to_where_it_is_changes_nothing(filled, settings, backend):
         migrate_store(settings, "cassandra")
 
 
-def test_who_had_it_open_cannot_write_into_the_old_store(filled, settings, backend):
+def test_who_had_it_open_neither_writes_into_the_old_store_nor_reads_from_it(
+    filled, settings, backend, monkeypatch
+):
+    monkeypatch.setattr("sealflow.stores.sqlite.LOOK_SECONDS", 0)
     assert filled.get_secret("b").data == {"value": "value-b"}
     filled.update_secret("b", {"value": "value-b2"})
     migrate_store(settings, {"sqlite": "file", "file": "sqlite"}[backend])
     for write in (
+        lambda: filled.get_secret("b"),
         lambda: filled.create_secret("lost", "api_key", {"value": "value-lost"}),
         lambda: filled.update_secret("b", {"value": "value-lost"}),
         lambda: filled.delete_secret("b"),

@@ -147,7 +147,7 @@ def migrate(target: str | None, remove_old: bool, yes: bool, as_json: bool) -> N
         click.echo(
             f"Moved {counted(done.secrets, 'secret')} from the {done.source} store to the {done.target} store."
         )
-        click.echo("Start again what has the store open: until then it reads what was there before.")
+        click.echo("Start again what has the store open: it is refused until then.")
     if settings.backend not in (None, done.target):
         click.echo(
             f"sealflow: warning: {STORAGE_BACKEND} says {settings.backend}: change or unset it", err=True

@@ -35,8 +35,8 @@ class Migrated(NamedTuple):
 def migrate_store(settings: Settings, target: str) -> Migrated:
     """Move the store to the backend ``target``, with ids, versions, times and keys as they are.
 
-    Writers wait meanwhile; those that had the store open are refused afterwards until they open it again. Killed anywhere,
-    it can be run again. Raises SettingsError for an unknown backend, StoreUnavailableError.
+    Writers wait meanwhile; who had the store open is refused afterwards until it is opened again. Killed anywhere, it can
+    be run again. Raises SettingsError for an unknown backend, StoreUnavailableError.
     """
     kind = backend_class(target)
     path = settings.path

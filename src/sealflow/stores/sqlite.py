@@ -11,6 +11,7 @@ import json
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -32,6 +33,8 @@ from sealflow.stores.sqlite_rows import (
 
 DATABASE = "secrets.db"
 LOCK = "store.lock"
+LOOK_SECONDS = 1.0
+"""How often a reader looks whether the database is still in its place."""
 _BUSY_SECONDS = 30
 
 _TAGS = "(SELECT group_concat(tag, char(31)) FROM tags WHERE secret_id = s.id)"  # no tag holds a control character
@@ -67,6 +70,7 @@ class SqliteStore:
         self._writer: sqlite3.Connection | None = None
         self._closed = False
         self._inode = 0
+        self._look_again_at = 0.0
         self.store_id = ""
 
     @classmethod
@@ -253,7 +257,8 @@ class SqliteStore:
                 self._raise_for(error)
 
     def _check_in_place(self) -> None:
-        """Refuse to write into a database that was moved away while we had it open: what it took would be lost."""
+        """Refuse a database that was moved away while we had it open: what it took would be lost, what it gave is old."""
+        self._look_again_at = time.monotonic() + LOOK_SECONDS
         try:
             inode = self._database.stat().st_ino
         except FileNotFoundError:
@@ -357,6 +362,8 @@ class _Reading:
         store = self._store
         if store._closed or store._pid != os.getpid():
             store._check_usable()
+        if time.monotonic() >= store._look_again_at:
+            store._check_in_place()
         store._read_mutex.acquire()
         try:
             if store._reader is None or store.read_only:
