@@ -174,6 +174,20 @@ async def test_the_owner_may_let_a_value_go_on_with_data(service, server, second
     assert value in json.loads(second_server.seen[0].body)["body"]["headers"]["Authorization"]
 
 
+async def test_data_goes_whole_to_a_host_that_has_had_the_secret(service, server, second_server, token):
+    """It learns nothing; and what flows from node to node stays whole."""
+    nodes = {
+        "first": http(f"{server.url}/x", auth=bearer()),
+        "back": http(f"{server.url}/y", method="POST"),
+        "away": http(f"{second_server.url}/z", method="POST"),
+    }
+    execution = await run(service, nodes, ["first.output -> back.body", "back.output -> away.body"])
+    assert execution.nodes["back"].state == "completed", execution.nodes["back"].error
+    assert token in json.loads(server.at("/y")[0].body)["body"]["headers"]["Authorization"]
+    assert execution.nodes["away"].state == "failed"
+    assert second_server.seen == []
+
+
 async def test_data_that_only_looks_alike_goes_on(service, server, second_server, token):
     """A username, a short text and a value that this node refers to itself are no reason to refuse."""
     service.create_secret("same", "bearer_token", {"token": token})

@@ -20,6 +20,10 @@ MAX_INPUT = 8 << 20
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for a script.")
 
+expected_option = click.option(
+    "--expected-version", type=click.IntRange(min=0), help="Change it only if it is at this version."
+)
+
 
 def print_json(value: Any) -> None:
     """Print one JSON value."""

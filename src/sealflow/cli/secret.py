@@ -9,6 +9,7 @@ import click
 
 from sealflow.cli.common import (
     confirm,
+    expected_option,
     json_option,
     open_listing,
     options,
@@ -41,9 +42,6 @@ _data_options = options(
 )
 _short_option = click.option(
     "--allow-short", is_flag=True, help="Accept values of under 4 characters, which cannot be masked."
-)
-_expected_option = click.option(
-    "--expected-version", type=click.IntRange(min=0), help="Change it only if it is at this version."
 )
 _metadata_options = options(
     click.option("--description", help="What the secret is for."),
@@ -201,7 +199,7 @@ def list_(type_name: str | None, tags: tuple[str, ...], expiring: str | None, as
 @_metadata_options
 @_short_option
 @click.option("--clear", multiple=True, type=click.Choice(_CLEARABLE), help="Take this away. Repeatable.")
-@_expected_option
+@expected_option
 @json_option
 def update(
     name: str,
@@ -243,7 +241,7 @@ def update(
 @secret.command()
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@_expected_option
+@expected_option
 @json_option
 def delete(name: str, yes: bool, expected_version: int | None, as_json: bool) -> None:
     """Delete NAME; its versions stay in the store until they are destroyed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from sealflow.cli.common import confirm, json_option, print_json, print_table
+from sealflow.cli.common import confirm, expected_option, json_option, print_json, print_table
 
 
 @click.command()
@@ -37,9 +37,7 @@ def history(name: str, as_json: bool) -> None:
 @click.command()
 @click.argument("name")
 @click.option("--version", type=click.IntRange(min=1), required=True, help="The version to go back to.")
-@click.option(
-    "--expected-version", type=click.IntRange(min=0), help="Change it only if it is at this version."
-)
+@expected_option
 @json_option
 def rollback(name: str, version: int, expected_version: int | None, as_json: bool) -> None:
     """Make the data of an older version the next version of NAME.

@@ -61,6 +61,7 @@ class ExecutionScope:
         self.redactor = Redactor()
         self.warnings: dict[str, str] = {}
         self._redactors: dict[Key, tuple[Redactor, Redactor]] = {}
+        self._sent: set[tuple[str, str, str, int]] = set()
 
     async def __aenter__(self) -> Self:
         return self
@@ -132,15 +133,23 @@ class ExecutionScope:
             self._note([(key[1], item.version, item.source) for key, item in found.items()], node, "ok")
         return found
 
-    def carried(self, text: str, uses: Iterable[SecretUse]) -> tuple[SecretUse, ...]:
-        """Return the secrets, other than ``uses``, of which a confidential value stands in ``text``.
+    def note_sent(self, uses: Iterable[SecretUse], host: str, port: int) -> None:
+        """Remember that secrets were let out to a host: with data, they may go there again."""
+        self._sent.update((use.name, use.source, host, port) for use in uses)
+
+    def carried(self, text: str, uses: Iterable[SecretUse], host: str, port: int) -> tuple[SecretUse, ...]:
+        """Return the secrets of which a confidential value stands in ``text``, but for ``uses`` and what the host has had.
 
         What flows from node to node is whole, so data may carry a value that some server echoed. A username and
         texts under CARRIED_MIN_LENGTH characters are not looked at: they stand in data by chance.
         """
         own = {(use.name, use.source) for use in uses}
         known = {key: item for key, item in self._cache.items() if isinstance(item, Found)}
-        others = {key: item for key, item in known.items() if (key[1], item.source) not in own}
+        others = {
+            key: item
+            for key, item in known.items()
+            if (key[1], item.source) not in own and (key[1], item.source, host, port) not in self._sent
+        }
         if not others or not self.redactor.holds(text):
             return ()
         for key, item in known.items():

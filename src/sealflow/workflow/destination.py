@@ -25,8 +25,8 @@ def check_destination(
     """Raise HostNotAllowedError when one of the secrets in a request may not go to this host.
 
     ``uses``: the secrets that the node's config refers to; who wrote the config and the address in it wants them there,
-    unless their owner says otherwise. ``carried``: secrets whose values came with data; only their ``allowed_hosts``
-    can say that they may go anywhere. ``url_from_input``: data chose the address, so the same holds for ``uses``.
+    unless their owner says otherwise. ``carried``: secrets whose values came with data, and that this host has
+    not had yet; only their ``allowed_hosts`` can say that they may go there. ``url_from_input``: data chose the address, so the same holds for ``uses``.
     ``proxied``: a proxy reads plain http on its way, so loopback is no exception then.
     """
     uses, carried = tuple(uses), tuple(carried)

@@ -116,9 +116,15 @@ class NodeContext:
         """Whether a value that this execution revealed stands in ``text``, in any of its usual encodings."""
         return self._scope.redactor.holds(text)
 
-    def carried(self, text: str) -> tuple[SecretUse, ...]:
-        """Return the secrets of which a value stands in ``text`` though this node's config does not refer to them."""
-        return self._scope.carried(text, self.uses)
+    def carried(self, text: str, host: str, port: int) -> tuple[SecretUse, ...]:
+        """Return the secrets whose values stand in ``text`` though neither this node's config refers to them nor this
+        execution has sent them to the host before.
+        """
+        return self._scope.carried(text, self.uses, host, port)
+
+    def note_sent(self, host: str, port: int) -> None:
+        """Say that this node's secrets are let out to a host."""
+        self._scope.note_sent(self.uses, host, port)
 
     def note_denied(self, error: PolicyError) -> None:
         """Write into the audit trail that a policy kept this node's secrets, or the one the error names, from going out."""

@@ -89,7 +89,7 @@ class HttpRequestNode(BaseNode):
         if problem is not None:
             raise problem
         started = times.to_text(times.now())
-        transport = self._transport(context, config, url_from_input="url" in parts)
+        transport = self._transport(context, config, request, url_from_input="url" in parts)
         session = context.resources.get("http", _Session).session
         try:
             async with asyncio.timeout(config.timeout):
@@ -110,16 +110,21 @@ class HttpRequestNode(BaseNode):
         return _answered(response, request, started)
 
     @staticmethod
-    def _transport(context: NodeContext, config: HttpRequestConfig, *, url_from_input: bool) -> Transport:
-        def check(request: Request) -> None:
+    def _transport(
+        context: NodeContext, config: HttpRequestConfig, written: Request, *, url_from_input: bool
+    ) -> Transport:
+        def check(hop: Request) -> None:
+            host, port = hop.url.host or "", hop.url.port or 0
             check_destination(
                 context.uses,
-                context.carried(request.text()),
-                request.url,
+                context.carried(hop.text(), host, port),
+                hop.url,
                 url_from_input=url_from_input,
                 insecure_http=config.insecure_http,
                 proxied=config.proxy is not None,
             )
+            if hop is written:  # where a redirect leads, they do not go
+                context.note_sent(host, port)
 
         return Transport(
             check,
