@@ -294,3 +294,13 @@ def test_a_secret_that_nobody_used_for_long_is_a_note(cli, sound):
     trail.write_text(trail.read_text().replace(f"{times.now().year}-", "2020-"))
     unused = [item["problem"] for item in doctor(cli)[1] if item["check"] == "unused"]
     assert any("'a' was last used at 2020-" in problem for problem in unused)
+
+
+def test_one_damaged_secret_hides_nothing_of_the_others(cli, sound):
+    with open_service() as service:
+        service.update_secret("b", expires_at="2020-01-01T00:00:00Z")
+        with service.registry.transaction() as transaction:
+            secret = transaction.load("a")
+            transaction.save(secret._replace(versions=(secret.current._replace(policy="{}"),)))
+    found = {(item["check"], item["level"]) for item in doctor(cli)[1]}
+    assert found >= {("records", "error"), ("expired", "warning")}

@@ -6,20 +6,21 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from sealflow import settings as names
 from sealflow.crypto.master_key import KeySource, MasterKey, Passphrase, find_master_keys
-from sealflow.errors import SealflowError
+from sealflow.errors import DamagedRecordError, SealflowError
 from sealflow.model import times
 from sealflow.model.jsonvalue import MIN_LENGTH
 from sealflow.model.names import PUBLIC_FIELDS
 from sealflow.model.policy import EXPIRY_NOTICE
+from sealflow.model.secret import SecretInfo
 from sealflow.service.backup import check_record_errors
 from sealflow.service.cipher import StoreCipher
-from sealflow.service.describe import list_infos
+from sealflow.service.describe import info_of
 from sealflow.service.key_status import dek_uses
 from sealflow.service.migrate import old_stores
 from sealflow.settings import Settings
@@ -157,28 +158,35 @@ def _expiry_and_use(registry: SecretRegistry, settings: Settings) -> Iterator[Fi
         if item.get("action") in ("resolve", "reveal") and item.get("outcome") == "ok"
     }
     anywhere = []
-    moment = times.now()
-    for info in list_infos(registry):
-        policy = info.metadata.policy
-        update = f"sealflow secret update {info.name} --expires-at TIME, with a new value"
-        if policy.expires_at is not None and policy.expired(moment):
-            text = f"the secret {info.name!r} expired at {times.to_text(policy.expires_at)}"
-            yield Finding("expired", "warning", text, f"{update}; or sealflow secret delete {info.name}")
-        elif policy.expired(moment + EXPIRY_NOTICE):
-            yield Finding("expiring", "warning", policy.expiry_warning(info.name, moment) or "", update)
-        last = used.get(info.name)
-        if last is None or last < times.to_text(moment - UNUSED):
-            when = "was never used" if last is None else f"was last used at {last}"
-            text = f"the secret {info.name!r} {when}, as far as the audit trail goes"
-            yield Finding(
-                "unused", "note", text, f"sealflow secret usage {info.name}; delete it if nothing needs it"
-            )
-        if policy.allowed_hosts is None:
+    for record in registry.find():
+        try:
+            info = info_of(record)
+        except DamagedRecordError as error:  # one secret's damage hides nothing of the others
+            yield _from_error("records", error)
+            continue
+        yield from _of_one(info, used.get(info.name), times.now())
+        if info.metadata.policy.allowed_hosts is None:
             anywhere.append(info.name)
     if anywhere:
         some = ", ".join(anywhere[:5]) + (" …" if len(anywhere) > 5 else "")
         text = f"nothing says to which hosts they may be sent: {some}"
         yield Finding("policy", "note", text, "sealflow secret update NAME --allowed-host HOST")
+
+
+def _of_one(info: SecretInfo, last_use: str | None, moment: datetime) -> Iterator[Finding]:
+    policy = info.metadata.policy
+    update = f"sealflow secret update {info.name} --expires-at TIME, with a new value"
+    if policy.expires_at is not None and policy.expired(moment):
+        text = f"the secret {info.name!r} expired at {times.to_text(policy.expires_at)}"
+        yield Finding("expired", "warning", text, f"{update}; or sealflow secret delete {info.name}")
+    elif policy.expired(moment + EXPIRY_NOTICE):
+        yield Finding("expiring", "warning", policy.expiry_warning(info.name, moment) or "", update)
+    if last_use is None or last_use < times.to_text(moment - UNUSED):
+        when = "was never used" if last_use is None else f"was last used at {last_use}"
+        text = f"the secret {info.name!r} {when}, as far as the audit trail goes"
+        yield Finding(
+            "unused", "note", text, f"sealflow secret usage {info.name}; delete it if nothing needs it"
+        )
 
 
 def _keys(registry: SecretRegistry, settings: Settings) -> Iterator[Finding]:
