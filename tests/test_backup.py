@@ -95,7 +95,7 @@ def test_every_write_acknowledged_before_it_began_is_there(any_service, key, tmp
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        for round_ in range(20 if TORTURE else 4):
+        for round_ in range(8 if TORTURE else 4):
             while len(acknowledged) < 10 * (round_ + 1):
                 assert writer.is_alive()
             before = list(acknowledged)
@@ -109,6 +109,7 @@ def test_every_write_acknowledged_before_it_began_is_there(any_service, key, tmp
                         assert service.get_secret(f"s{number - 1}").version == 2
                     else:
                         assert service.get_secret(f"s{number}", 1).data == {"value": f"value-of-{number}"}
+            shutil.rmtree(target)  # thousands of files, of which the canary would read each
     finally:
         stop.set()
         writer.join()
