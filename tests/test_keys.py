@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -157,6 +159,17 @@ def test_a_recovery_wrap_that_was_changed_does_not_open(tmp_path, any_service):
         transaction.save_keyring(document._replace(wraps=(*others, zero)))
     with pytest.raises(TamperedError):
         open_service(tmp_path / "service", master_key=recovery)
+
+
+def test_opened_keys_are_neither_pickled_copied_nor_printed(key):
+    from sealflow.crypto.keyring import new_document, open_kek
+
+    opened = open_kek(new_document("store", key).keks[0], key)
+    assert key.reveal().hex() not in repr(opened)
+    assert repr(key.reveal())[2:-1] not in repr(opened)
+    for attempt in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match="not copied or pickled"):
+            attempt(opened)
 
 
 def test_a_passphrase_opens_beside_a_key(tmp_path, any_service):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sealflow.cli.common import confirm, counted, json_option, print_json
+from sealflow.cli.common import confirm, counted, json_option, print_json, record
 from sealflow.crypto.master_key import KeySource, find_master_keys
 from sealflow.errors import MissingMasterKeyError
 from sealflow.settings import Settings
@@ -32,14 +32,14 @@ def create(file: Path, as_json: bool) -> None:
     It holds the store's keys in their wrapped form: the master key alone opens it, and nothing else does.
     """
     from sealflow.service.backup import create_backup
-    from sealflow.stores.audit import FILE, AuditLog, Event
+    from sealflow.stores.audit import Event
     from sealflow.stores.select import open_registry
 
     settings = Settings.load()
     registry = open_registry(settings)
     try:
         info = create_backup(registry, file, _keys(settings, registry.store_id))
-        AuditLog(settings.path / FILE).record(Event("backup"), now=True)
+        record(settings, Event("backup"))
     finally:
         registry.close()
     _print(info, as_json, "Wrote")
@@ -68,7 +68,7 @@ def restore(file: Path, yes: bool, as_json: bool) -> None:
     """
     from sealflow.service.backup import verify_backup
     from sealflow.service.restore import restore_backup
-    from sealflow.stores.audit import FILE, AuditLog, Event
+    from sealflow.stores.audit import Event
     from sealflow.stores.select import existing_backend
 
     settings = Settings.load()
@@ -76,7 +76,7 @@ def restore(file: Path, yes: bool, as_json: bool) -> None:
     if existing_backend(settings) is not None:
         confirm(f"Replace what the store in {settings.path} holds?", yes, "restore")
     info = restore_backup(file, settings, keys)
-    AuditLog(settings.path / FILE).record(Event("restore"), now=True)
+    record(settings, Event("restore"))
     _print(info, as_json, "Restored")
     if info.kept is not None and not as_json:
         click.echo(f"What was there before is kept in {info.kept}")

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +15,9 @@ from sealflow.errors import MissingMasterKeyError, SealflowError, WrongMasterKey
 from sealflow.settings import Settings
 from sealflow.stores.base import SecretRegistry
 from sealflow.stores.select import open_registry
+
+if TYPE_CHECKING:
+    from sealflow.stores.audit import Event
 
 MAX_INPUT = 8 << 20
 
@@ -59,6 +62,13 @@ def open_listing() -> SecretRegistry:
         registry.close()
         raise
     return registry
+
+
+def record(settings: Settings, event: Event) -> None:
+    """Write into the store's audit trail what a command did without opening the service."""
+    from sealflow.stores.audit import FILE, AuditLog
+
+    AuditLog(settings.path / FILE).record(event, now=True)
 
 
 def read_input(source: str, option: str) -> str:

@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from sealflow.cli.common import confirm, counted, json_option, print_json
+from sealflow.cli.common import confirm, counted, json_option, print_json, record
 from sealflow.crypto.key_file import default_key_file, write_key_file
 from sealflow.crypto.master_key import KeySource, MasterKey, find_master_key, find_master_keys
 from sealflow.errors import MissingMasterKeyError
 from sealflow.settings import MASTER_KEY_KEYCHAIN, STORAGE_BACKEND, Settings
-from sealflow.stores.audit import FILE, AuditLog, Event
+from sealflow.stores.audit import Event, key_event
 from sealflow.stores.base import SecretRegistry
 from sealflow.stores.select import open_registry
 
@@ -49,8 +49,7 @@ def init(backend: str | None, keychain: str | None, as_json: bool) -> None:
         os.environ[MASTER_KEY_KEYCHAIN] = made["keychain"]
     with_key = _check_key(settings, registry)
     if "store" in made:
-        kek = registry.keyring().keks[0].kek_id
-        AuditLog(settings.path / FILE).record(Event("key_create", ((None, None, f"key:{kek}"),)), now=True)
+        record(settings, key_event("key_create", registry.keyring().keks[0].kek_id))
     registry.close()
     result = {
         "path": str(settings.path),
@@ -137,7 +136,7 @@ def migrate(target: str | None, remove_old: bool, yes: bool, as_json: bool) -> N
         print_json({"removed": removed}) if as_json else click.echo(f"Removed {', '.join(removed)}")
         return
     done = migrate_store(settings, target)
-    AuditLog(settings.path / FILE).record(Event("migrate"), now=True)
+    record(settings, Event("migrate"))
     if as_json:
         print_json({**done._asdict(), "old": [str(item) for item in done.old]})
         return

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from sealflow.crypto import envelope
-from sealflow.crypto.master_key import KeySource, MasterKey, Passphrase, kek_id
+from sealflow.crypto.master_key import KeySource, MasterKey, Passphrase, Sealed, kek_id
 from sealflow.errors import DamagedRecordError, InvalidMasterKeyError, WrongMasterKeyError
 from sealflow.model import times
 from sealflow.model.keys import Dek, Kek, KeyringDocument, KeyWrap
@@ -98,17 +98,14 @@ class Keyring:
         return envelope.unseal(dek, blob, context, envelope.RECORD, self._derive)
 
 
-class OpenedKek:
+class OpenedKek(Sealed):
     """A master key in memory, as one store uses it: it wraps and unwraps that store's DEKs."""
 
-    __slots__ = ("_raw", "kek_id")
+    __slots__ = ("kek_id",)
 
     def __init__(self, kek_name: str, raw: bytes) -> None:
+        super().__init__(raw, kek_name)
         self.kek_id = kek_name
-        self._raw = raw
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.kek_id})"
 
     def wrap(self, dek: bytes, store_id: str, dek_id: str) -> KeyWrap:
         """Return the DEK encrypted, bound to its store and id."""

@@ -24,7 +24,7 @@ _HEX = re.compile(r"[0-9a-fA-F]{64}")
 _FORM = "A master key is 'sfk1_' and 48 characters, or 64 hex digits; make one with `sealflow key generate`"
 
 
-class _Sealed:
+class Sealed:
     """Bytes that are neither printed, copied nor pickled."""
 
     __slots__ = ("_raw", "source")
@@ -48,7 +48,7 @@ class _Sealed:
     __deepcopy__ = _refuse
 
 
-class MasterKey(_Sealed):
+class MasterKey(Sealed):
     """32 bytes that encrypt DEKs. ``source`` says where it came from, for messages."""
 
     __slots__ = ()
@@ -85,7 +85,7 @@ class MasterKey(_Sealed):
         return kek_id(self._raw)
 
 
-class Passphrase(_Sealed):
+class Passphrase(Sealed):
     """Text that scrypt turns into a KEK, with the salt and parameters that the store keeps."""
 
     __slots__ = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 from sealflow.errors import (
@@ -137,8 +137,10 @@ class ExecutionScope:
         """Remember that secrets were let out to a host: with data, they may go there again."""
         self._sent.update((use.name, use.source, host, port) for use in uses)
 
-    def carried(self, text: str, uses: Iterable[SecretUse], host: str, port: int) -> tuple[SecretUse, ...]:
-        """Return the secrets of which a confidential value stands in ``text``, but for ``uses`` and what the host has had.
+    def carried(
+        self, written: Callable[[], str], uses: Iterable[SecretUse], host: str, port: int
+    ) -> tuple[SecretUse, ...]:
+        """Return the secrets of which a confidential value stands in what ``written`` gives, but for ``uses`` and what the host has had.
 
         What flows from node to node is whole, so data may carry a value that some server echoed. A username and
         texts under CARRIED_MIN_LENGTH characters are not looked at: they stand in data by chance.
@@ -150,13 +152,14 @@ class ExecutionScope:
             for key, item in known.items()
             if (key[1], item.source) not in own and (key[1], item.source, host, port) not in self._sent
         }
-        if not others or not self.redactor.holds(text):
+        if not others:
+            return ()
+        text = written()
+        if not self.redactor.holds(text):
             return ()
         for key, item in known.items():
-            if key not in others:
-                text = self._redactors_of(key, item)[0].clean(
-                    text
-                )  # what two secrets share may go with either
+            if key not in others:  # what two secrets share may go with either
+                text = self._redactors_of(key, item)[0].clean(text)
         return tuple(
             SecretUse(key[1], item.source, item.policy)
             for key, item in others.items()

@@ -74,8 +74,7 @@ def create_backup(registry: SecretRegistry, path: Path, sources: Sequence[KeySou
     Raises StoreUnavailableError when ``path`` exists: nothing is written over.
     """
     path = path.absolute()
-    if os.path.lexists(path):
-        raise StoreUnavailableError(f"{path} exists", hint="Name a new file: nothing is written over")
+    private.check_new(path)
     draft = path.with_name(f"{private.TEMPORARY}{os.getpid()}-{path.name}")
     try:
         draft.unlink(missing_ok=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -56,8 +55,7 @@ def export_bundle(
 
     Raises SecretNotFoundError, and StoreUnavailableError when ``path`` exists.
     """
-    if os.path.lexists(path):
-        raise StoreUnavailableError(f"{path} exists", hint="Name a new file: nothing is written over")
+    private.check_new(path)
     wanted = [info.name for info in service.list_secrets()] if names is None else sorted(set(names))
     content = []
     for name in wanted:

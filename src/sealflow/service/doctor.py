@@ -27,7 +27,7 @@ from sealflow.settings import Settings
 from sealflow.stores import private
 from sealflow.stores.audit import FILE, AuditLog
 from sealflow.stores.base import SecretRegistry, StoredSecret
-from sealflow.stores.select import MARKER, backend_class, existing_backend, open_registry
+from sealflow.stores.select import MAIN_FILES, MARKER, existing_backend, open_registry
 
 UNUSED = timedelta(days=90)
 _OURS = re.compile(
@@ -121,8 +121,8 @@ def _backends(path: Path, live: str) -> Iterator[Finding]:
     if not (path / MARKER).exists():
         text = f"{path / MARKER}, which says which store is live, is missing"
         yield Finding("store", "warning", text, "Open the store once: it is written again")
-    for name in ("sqlite", "file"):
-        if name != live and (path / backend_class(name).files[0]).exists():
+    for name, file in MAIN_FILES.items():
+        if name != live and (path / file).exists():
             text = f"a {name} store lies beside the live {live} store: a move was killed"
             yield Finding(
                 "store", "warning", text, f"sealflow store migrate --to {live}, which puts it aside"

@@ -10,7 +10,7 @@ from sealflow.crypto.master_key import KeySource, MasterKey
 from sealflow.errors import DamagedRecordError, InvalidMasterKeyError, TamperedError
 from sealflow.service.key_status import dek_uses
 from sealflow.service.service import SecretService
-from sealflow.stores.audit import Event
+from sealflow.stores.audit import key_event
 from sealflow.stores.base import StoredSecret
 
 BATCH = 100
@@ -123,7 +123,7 @@ class StoreKeys:
     def _changed(self, action: str, key_id: str) -> None:
         self._cipher.refresh()
         if self._service.audit is not None:
-            self._service.audit.record(Event(action, ((None, None, f"key:{key_id}"),)), now=True)
+            self._service.audit.record(key_event(action, key_id), now=True)
 
 
 def _needs(secret: StoredSecret, active: bytes) -> bool:

@@ -17,7 +17,7 @@ from sealflow.model import times
 from sealflow.settings import Settings
 from sealflow.stores import private
 from sealflow.stores.base import SecretRegistry
-from sealflow.stores.select import backend_class, mark, open_registry
+from sealflow.stores.select import MAIN_FILES, backend_class, mark, open_registry
 
 DRAFT = private.TEMPORARY + "migrate"
 OLD = "old-"
@@ -93,7 +93,7 @@ def _filled(registry: SecretRegistry, new: SecretRegistry) -> int:
 
 def _put_aside_all_but(path: Path, live: str) -> None:
     """Move the files of the other backends into directories of their own."""
-    for name in ("sqlite", "file"):
+    for name in MAIN_FILES:
         files = [path / file for file in backend_class(name).files if name != live]
         there = [file for file in files if file.exists()]
         if there:

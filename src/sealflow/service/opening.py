@@ -11,7 +11,8 @@ from sealflow.service.service import SecretService
 from sealflow.settings import Settings, find_config
 from sealflow.settings import audit_required as settings_of_audit
 from sealflow.stores.audit import FILE as AUDIT_FILE
-from sealflow.stores.audit import AuditLog, Event
+from sealflow.stores.audit import AuditLog, key_event
+from sealflow.stores.base import SecretRegistry
 from sealflow.stores.select import existing_backend, open_registry
 
 
@@ -22,8 +23,8 @@ def store_exists() -> bool:
 
 def open_existing() -> SecretService:
     """Open the store that the environment names; StoreUnavailableError where there is none, instead of making one."""
-    open_registry(Settings.load()).close()
-    return open_service()
+    settings = Settings.load()
+    return _service(settings, open_registry(settings), (), None, None)
 
 
 def open_service(
@@ -50,13 +51,23 @@ def open_service(
         return new_document(store_id, found[0])
 
     registry = open_registry(settings, new_keyring)
+    return _service(settings, registry, tuple(found), master_key, audit_required)
+
+
+def _service(
+    settings: Settings,
+    registry: SecretRegistry,
+    made_with: tuple[KeySource, ...],
+    master_key: str | MasterKey | Passphrase | None,
+    audit_required: bool | None,
+) -> SecretService:
+    """Return the service of an open store, which is closed when its key is missing or wrong."""
     try:
-        sources = found or find_master_keys(master_key, settings.path, registry.store_id)
+        sources = made_with or find_master_keys(master_key, settings.path, registry.store_id)
         required = settings_of_audit(find_config()) if audit_required is None else audit_required
         audit = AuditLog(settings.path / AUDIT_FILE, required=required)
-        if found:
-            kek = registry.keyring().keks[0].kek_id
-            audit.record(Event("key_create", ((None, None, f"key:{kek}"),)), now=True)
+        if made_with:
+            audit.record(key_event("key_create", registry.keyring().keks[0].kek_id), now=True)
         return SecretService(registry, sources, audit)
     except BaseException:
         registry.close()

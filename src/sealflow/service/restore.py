@@ -22,7 +22,14 @@ from sealflow.settings import Settings
 from sealflow.stores import private
 from sealflow.stores.audit import FILE as AUDIT_FILE
 from sealflow.stores.base import SecretRegistry
-from sealflow.stores.select import DEFAULT_BACKEND, backend_class, existing_backend, mark, open_registry
+from sealflow.stores.select import (
+    DEFAULT_BACKEND,
+    MAIN_FILES,
+    backend_class,
+    existing_backend,
+    mark,
+    open_registry,
+)
 
 
 def restore_backup(path: Path, settings: Settings, sources: Sequence[KeySource]) -> BackupInfo:
@@ -71,7 +78,7 @@ def _restore_new(path: Path, settings: Settings, backend: str, aside: Path | Non
         private.make_directory(draft)
         with opened_backup(path) as file:
             header = read_header(path, file)
-        name = backend if backend in ("sqlite", "file") else DEFAULT_BACKEND
+        name = backend if backend in MAIN_FILES else DEFAULT_BACKEND
         registry = backend_class(name).create(draft, header.store_id, header.keyring)
         try:
             _fill(path, registry)

@@ -42,6 +42,11 @@ class Event(NamedTuple):
     node: str | None = None
 
 
+def key_event(action: str, key_id: str) -> Event:
+    """Return what happened to a key; its id stands where a secret's source would."""
+    return Event(action, ((None, None, f"key:{key_id}"),))
+
+
 class Break(NamedTuple):
     """Where the chain does not hold; ``line`` counts from 1."""
 

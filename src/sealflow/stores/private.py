@@ -62,6 +62,12 @@ def create_file(path: Path) -> int:
     return descriptor
 
 
+def check_new(path: Path) -> None:
+    """Raise StoreUnavailableError where something is: what a user names is never written over."""
+    if os.path.lexists(path):
+        raise StoreUnavailableError(f"{path} exists", hint="Name a new file: nothing is written over")
+
+
 def tighten(path: Path) -> None:
     """Take group's and others' bits from a file of ours, where it exists and has them."""
     try:

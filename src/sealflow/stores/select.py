@@ -20,7 +20,8 @@ from sealflow.stores.base import SecretRegistry
 MARKER = "store.json"
 DEFAULT_BACKEND = "sqlite"
 _BUILT_IN = {"sqlite": "sealflow.stores.sqlite:SqliteStore", "file": "sealflow.stores.file:FileStore"}
-_FILES = {"sqlite": "secrets.db", "file": "keyring.json"}
+MAIN_FILES = {"sqlite": "secrets.db", "file": "keyring.json"}
+"""Our own backends, by the file whose presence tells of them: known without importing them."""
 
 NewKeyring = Callable[[str], KeyringDocument]
 """Called with a new store's id, before anything is written; may raise MissingMasterKeyError."""
@@ -94,7 +95,7 @@ def existing_backend(settings: Settings) -> str | None:
             raise StoreUnavailableError(f"{path} is no directory", hint="Name a directory for the store")
         found = _marked(path)
         if found is None:
-            there = [name for name, file in _FILES.items() if os.path.lexists(path / file)]
+            there = [name for name, file in MAIN_FILES.items() if os.path.lexists(path / file)]
             if len(there) > 1:
                 raise DamagedRecordError(
                     f"{path} holds a {' and a '.join(there)} store, and {MARKER}, which says which is live, is missing",

@@ -116,11 +116,11 @@ class NodeContext:
         """Whether a value that this execution revealed stands in ``text``, in any of its usual encodings."""
         return self._scope.redactor.holds(text)
 
-    def carried(self, text: str, host: str, port: int) -> tuple[SecretUse, ...]:
-        """Return the secrets whose values stand in ``text`` though neither this node's config refers to them nor this
+    def carried(self, written: Callable[[], str], host: str, port: int) -> tuple[SecretUse, ...]:
+        """Return the secrets whose values stand in what ``written`` gives, though neither this node's config refers to them nor this
         execution has sent them to the host before.
         """
-        return self._scope.carried(text, self.uses, host, port)
+        return self._scope.carried(written, self.uses, host, port)
 
     def note_sent(self, host: str, port: int) -> None:
         """Say that this node's secrets are let out to a host."""

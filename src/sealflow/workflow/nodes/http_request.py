@@ -117,7 +117,7 @@ class HttpRequestNode(BaseNode):
             host, port = hop.url.host or "", hop.url.port or 0
             check_destination(
                 context.uses,
-                context.carried(hop.text(), host, port),
+                context.carried(hop.text, host, port),
                 hop.url,
                 url_from_input=url_from_input,
                 insecure_http=config.insecure_http,
