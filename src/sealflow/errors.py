@@ -1,17 +1,21 @@
 """The errors of sealflow, grouped by who can do something about them.
 
-Every message is one line that says what, where, and what to do next. None ever holds a secret's value, so
-an error may be printed, logged, sent and kept.
+Every message is one line that says what is wrong, where, and what to do next. A message never contains the value
+of a secret, so an error can be printed, logged, sent and kept. The page docs/reference/errors.md is made from these
+docstrings: the first paragraph says when, and the lines "What to do" and "Retried" say the rest.
 """
 
 from __future__ import annotations
 
 
 class SealflowError(Exception):
-    """Root of all errors; ``hint`` says what to do next, the other fields say where.
+    """Base class of every error of sealflow; it is raised itself when a file or an input of a command cannot be used.
 
-    ``secret``, ``field`` and ``path`` (the place in a node's config, such as ``auth.token``) are None where
-    they do not apply.
+    ``hint`` says what to do next. ``secret``, ``field`` and ``path`` (a place in a node's config, such as
+    ``auth.token``) say where; each is None where it does not apply.
+
+    What to do: catch this class to handle every error below; show ``str(error)``, which includes the hint.
+    Retried: no, except as the classes below say.
     """
 
     def __init__(
@@ -31,7 +35,7 @@ class SealflowError(Exception):
 
     @property
     def message(self) -> str:
-        """What and where, without the hint."""
+        """What is wrong, without the place and the hint."""
         return str(self.args[0])
 
     def __str__(self) -> str:
@@ -42,39 +46,75 @@ class SealflowError(Exception):
 
 
 class SettingsError(SealflowError):
-    """A setting (an environment variable, an option, a configuration file) cannot be used."""
+    """An environment variable, an option or ``sealflow.toml`` is missing something or has a wrong value.
+
+    What to do: correct the setting that the message names.
+    Retried: no.
+    """
 
 
 class SecretError(SealflowError):
-    """Something is wrong with one secret or with what was asked of it."""
+    """Base class of the errors about one secret, or about a request for one.
+
+    What to do: see the classes below.
+    Retried: no.
+    """
 
 
 class SecretNotFoundError(SecretError):
-    """No secret of this name; the hint lists the closest names that exist."""
+    """There is no secret, version or provider with this name; the hint lists the closest names that exist.
+
+    What to do: correct the name, or create the secret.
+    Retried: no.
+    """
 
 
 class FieldNotFoundError(SecretError):
-    """The secret exists and has no such field; the hint lists the fields it has."""
+    """The secret exists but does not have this field; the hint lists the fields that it has.
+
+    What to do: correct the field in the reference, or add the field to the secret.
+    Retried: no.
+    """
 
 
 class SecretExistsError(SecretError):
-    """A secret of this name is there already; update it, or delete it first."""
+    """There is already a secret with this name, or ``undelete`` was called for a secret that is not deleted.
+
+    What to do: update the secret, delete it first, or choose another name.
+    Retried: no.
+    """
 
 
 class VersionConflictError(SecretError):
-    """The secret is not at the version that the caller expected: somebody else changed it. Read it again."""
+    """The secret is not at the ``expected_version``: somebody changed it in the meantime. Nothing was changed.
+
+    What to do: read the secret, and repeat your change.
+    Retried: no.
+    """
 
 
 class SecretValidationError(SecretError):
-    """A name, type, field or policy that cannot be accepted; names the field, never its value."""
+    """A name, type, field, tag, policy or time is not valid. The message names the field, never its value.
+
+    What to do: correct what the message names.
+    Retried: no.
+    """
 
 
 class SecretExpiredError(SecretError):
-    """The secret's ``expires_at`` has passed; update it with a new value or a later time."""
+    """The secret's ``expires_at`` has passed, so it is not given to workflows.
+
+    What to do: update the secret with a new value, a later ``expires_at``, or both.
+    Retried: no.
+    """
 
 
 class ReferenceSyntaxError(SealflowError):
-    """Text that begins like a reference and is none. ``column`` counts from 1 within the config value."""
+    """A string begins like a reference but is not a valid one. ``column`` counts from 1 within the string.
+
+    What to do: correct the reference at ``path`` and ``column``; the hint shows the form.
+    Retried: no.
+    """
 
     def __init__(self, message: str, *, column: int, hint: str, path: str | None = None) -> None:
         super().__init__(message, hint=hint, path=path)
@@ -82,85 +122,164 @@ class ReferenceSyntaxError(SealflowError):
 
 
 class MasterKeyError(SealflowError):
-    """The master key (KEK) is missing, malformed or not this store's."""
+    """Base class of the errors about the master key (KEK).
+
+    What to do: see the classes below.
+    Retried: no.
+    """
 
 
 class MissingMasterKeyError(MasterKeyError):
-    """No master key is configured: run ``sealflow init`` or set ``WORKFLOW_SECRETS_MASTER_KEY``."""
+    """No master key is configured, or a key that this operation needs as well is not.
+
+    What to do: run ``sealflow init``, set ``WORKFLOW_SECRETS_MASTER_KEY``, or configure the key that is named.
+    Retried: no.
+    """
 
 
 class InvalidMasterKeyError(MasterKeyError):
-    """What is configured is no master key: a wrong format or checksum, or a key file that is not safe."""
+    """A master key or passphrase is malformed, or its file is unsafe, or the store cannot accept this key.
+
+    What to do: copy the key again, make its file private (``chmod 600``), or give the key that the hint asks for.
+    Retried: no.
+    """
 
 
 class WrongMasterKeyError(MasterKeyError):
-    """A well-formed master key that this store does not know. Nothing was read or changed."""
+    """The master key is well-formed, but this store does not know it. Nothing was read or changed.
+
+    What to do: configure the key whose id the message gives as known to the store.
+    Retried: no.
+    """
 
 
 class TamperedError(SealflowError):
-    """A record does not belong where it stands: it was changed, moved, replayed, or its policy was widened."""
+    """A record or a wrapped key fails authentication: it was changed, moved or replayed, or its policy was changed.
+
+    What to do: restore a backup, and find out who can write to the store.
+    Retried: no.
+    """
 
 
 class StoreError(SealflowError):
-    """The store cannot do what was asked."""
+    """Base class of the errors of a store.
+
+    What to do: see the classes below.
+    Retried: no, except StoreUnavailableError.
+    """
 
 
 class StoreUnavailableError(StoreError):
-    """The store is not there, locked, read-only, of a newer schema, or not readable by this user."""
+    """The store is missing, closed, locked, read-only, has a newer schema, or is not accessible to this user.
+
+    What to do: follow the hint, for example run ``sealflow init``, correct the path or its permissions, or update.
+    Retried: yes, by the engine, while the node's ``retry`` has attempts left.
+    """
 
 
 class StoreFullError(StoreError):
-    """No room left to write; nothing was changed."""
+    """The disk or the quota is full. Nothing was changed.
+
+    What to do: free some space, and run it again.
+    Retried: no.
+    """
 
 
 class DamagedRecordError(StoreError):
-    """A file or a row that cannot be understood; it is reported, never skipped. Restore it from a backup."""
+    """A file, row or record of a store, backup or bundle cannot be understood. It is reported, never skipped.
+
+    What to do: restore a backup; if the hint asks for a newer sealflow, update.
+    Retried: no.
+    """
 
 
 class AuditError(StoreError):
-    """The audit trail must be written before a value is given (``audit.required``), and cannot be."""
+    """``[audit] required`` is set, and the line in the audit trail cannot be written. No value was given out.
+
+    What to do: free some space, or make the audit trail writable.
+    Retried: no.
+    """
 
 
 class ProviderError(SealflowError):
-    """An external provider could not answer."""
+    """Base class of the errors of an external provider.
+
+    What to do: see the classes below.
+    Retried: no, except ProviderUnavailableError.
+    """
 
 
 class ProviderUnavailableError(ProviderError):
-    """Timeout, no connection, 429, 5xx or sealed: trying again later may help.
+    """The provider does not answer: a timeout, no connection, status 429 or 5xx, or it is sealed.
 
     ``retry_after``: the seconds that the provider asked to wait, or None.
+
+    What to do: check the provider with ``sealflow provider test``; it may recover by itself.
+    Retried: yes, by the resolver up to the provider's ``attempts``, then by the engine while the node's ``retry`` has attempts left.
     """
 
     retry_after: float | None = None
 
 
 class ProviderDeniedError(ProviderError):
-    """The provider refused (401, 403, AccessDenied): the login or its policy must change."""
+    """The provider refused access: status 401 or 403, or AccessDenied.
+
+    What to do: correct the login, or what its policy permits.
+    Retried: no.
+    """
 
 
 class ProviderMalformedError(ProviderError):
-    """The provider answered something that is no secret."""
+    """The provider's answer is not a secret, or the name cannot be asked for there.
+
+    What to do: check the provider's address, mount, version and the name.
+    Retried: no.
+    """
 
 
 class PolicyError(SealflowError):
-    """The secret's policy forbids this use."""
+    """Base class of the errors about a secret's policy.
+
+    What to do: see the classes below.
+    Retried: no.
+    """
 
 
 class HostNotAllowedError(PolicyError):
-    """The request would carry the secret to a host that its owner did not allow."""
+    """A request would carry a secret to a host that its policy does not allow, or without TLS. It was not sent.
+
+    What to do: correct the URL, or add the host to ``allowed_hosts`` if the secret's owner agrees.
+    Retried: no.
+    """
 
 
 class WorkflowNotAllowedError(PolicyError):
-    """The secret may not be used in this workflow."""
+    """The secret's ``allowed_workflows`` do not include this workflow, or code outside a workflow.
+
+    What to do: add the workflow to ``allowed_workflows`` if the secret's owner agrees.
+    Retried: no.
+    """
 
 
 class WorkflowError(SealflowError):
-    """A workflow, a node, a link or a node's config is wrong, or a node failed."""
+    """A workflow, a node, a link or input data is not valid.
+
+    What to do: correct the place that ``path`` names.
+    Retried: no.
+    """
 
 
 class NodeConfigError(WorkflowError):
-    """A node's config does not fit its type; names the field and the reference, never the input."""
+    """A node's config does not fit its type. The message names the field and the reference, never the value.
+
+    What to do: correct the config, or the secret that the message names.
+    Retried: no.
+    """
 
 
 class NodeStateError(WorkflowError):
-    """A node was asked to go from one state to another that does not follow it."""
+    """A node was moved to a state that cannot follow its present one.
+
+    What to do: start a new execution; a finished node does not run again.
+    Retried: no.
+    """
