@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 WORKERS ?= auto
 
 .PHONY: help setup demo test lint torture bench wheel clean
@@ -16,10 +17,11 @@ help:
 
 setup: $(VENV)/.ready
 
-$(VENV)/.ready: pyproject.toml requirements-dev.txt
+$(VENV)/.ready: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("sealflow needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[all]' --requirement requirements-dev.txt
+	$(PIP_INSTALL) --upgrade 'pip>=25.1'
+	$(PIP_INSTALL) --editable '.[all]' --group dev
 	touch $@
 
 demo: setup
