@@ -1,6 +1,11 @@
 # make demo, make test: each does all the set-up that it needs, in .venv of this checkout.
-PYTHON ?= python3
-VENV := .venv
+# make test PYTHON=python3.13: the same in .venv-3.13 beside it.
+ifdef PYTHON
+VENV ?= .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+else
+PYTHON := python3
+VENV ?= .venv
+endif
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 WORKERS ?= auto
@@ -51,4 +56,4 @@ wheel: setup
 	rm -rf build/wheel-env
 
 clean:
-	rm -rf $(VENV) dist build .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* dist build .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
