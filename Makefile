@@ -10,12 +10,12 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 WORKERS ?= auto
 
-.PHONY: help setup demo test lint torture bench wheel clean
+.PHONY: help setup demo test lint lint-typing torture bench wheel clean
 
 help:
 	@echo "make demo     run the main job, for real"
 	@echo "make test     run every test"
-	@echo "make lint     formatter, linters, types, layers"
+	@echo "make lint     formatter, linters, types, layers, spelling, workflows"
 	@echo "make bench    print the benchmarks' ratios"
 	@echo "make torture  the longer, deeper run of the tests"
 	@echo "make wheel    build the wheel, install it in an empty environment, run its demo"
@@ -38,11 +38,23 @@ test: setup
 torture: setup
 	SEALFLOW_TORTURE=1 $(BIN)/python -m pytest -n $(WORKERS) --timeout 1800
 
-lint: setup
+lint: setup lint-typing
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/codespell
+	$(BIN)/validate-pyproject pyproject.toml
+	$(BIN)/zizmor --offline --quiet --persona pedantic .github
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+
+# What a user's type checkers say of the public names: without our settings, with sealflow as an installed package.
+lint-typing: setup
+ifneq ($(wildcard tests/typing/*.py),)
+	$(BIN)/mypy --strict --config-file= --cache-dir .mypy_cache/user tests/typing
+	$(BIN)/basedpyright --pythonpath $(BIN)/python --project tests/typing
+endif
 
 bench: setup
 	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
