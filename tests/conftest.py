@@ -22,7 +22,7 @@ import boto3
 import sealflow
 from real_servers import Moto, OpenBao
 from sealflow.crypto.master_key import MasterKey
-from sealflow.model.logs import withheld_sdk_logs
+from sealflow.logs import withheld_sdk_logs
 from servers import HttpServer
 
 if TYPE_CHECKING:

@@ -21,11 +21,11 @@ from sealflow import (
     WrongMasterKeyError,
     open_service,
 )
+from sealflow.model.stored import StoredSecret
 from sealflow.service.backup import create_backup, verify_backup
 from sealflow.service.keys import StoreKeys
 from sealflow.service.restore import restore_backup
 from sealflow.settings import Settings
-from sealflow.stores.base import StoredSecret
 
 TORTURE = bool(os.environ.get("SEALFLOW_TORTURE"))
 

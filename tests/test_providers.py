@@ -19,7 +19,7 @@ from sealflow import (
     SecretNotFoundError,
     SettingsError,
 )
-from sealflow.model.logs import withheld_sdk_logs
+from sealflow.logs import withheld_sdk_logs
 from sealflow.providers.directory import DirectoryOptions, DirectoryProvider
 from sealflow.providers.environment import EnvironmentOptions, EnvironmentProvider
 from sealflow.providers.settings import ProviderSettings, load_file

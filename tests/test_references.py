@@ -5,7 +5,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from sealflow import Reference, ReferenceSyntaxError, SecretValidationError, find_references
-from sealflow.model.references import parse, substituted
+from sealflow.model.places import substituted
+from sealflow.model.references import parse
 
 
 def only(text: str) -> Reference:

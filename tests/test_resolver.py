@@ -19,7 +19,7 @@ from sealflow import (
     TamperedError,
     WorkflowNotAllowedError,
 )
-from sealflow.model.logs import cleaned_logs
+from sealflow.logs import cleaned_logs
 from sealflow.resolver.encodings import forms
 from sealflow.resolver.redactor import Redactor
 

@@ -45,7 +45,8 @@ if TYPE_CHECKING:
         WorkflowNotAllowedError,
         WrongMasterKeyError,
     )
-    from sealflow.model.references import FoundReference, Reference, find_references
+    from sealflow.model.places import FoundReference, find_references
+    from sealflow.model.references import Reference
     from sealflow.model.secret import Secret, SecretInfo, SecretMetadata
     from sealflow.model.types import SecretFields, register_secret_type
     from sealflow.providers.base import ExternalSecretProvider
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
     from sealflow.resolver.scope import ExecutionScope
     from sealflow.service.opening import open_service
     from sealflow.service.service import SecretService
-    from sealflow.stores.base import SecretRegistry
+    from sealflow.stores.registry import SecretRegistry
     from sealflow.stores.select import StoreFallbackWarning
     from sealflow.workflow.engine import run_workflow
     from sealflow.workflow.execution import Execution, NodeRun, NodeState
@@ -72,7 +73,8 @@ _ERRORS = (
 _WHERE = {
     "errors": _ERRORS,
     "crypto.master_key": "MasterKey Passphrase",
-    "model.references": "FoundReference Reference find_references",
+    "model.places": "FoundReference find_references",
+    "model.references": "Reference",
     "model.secret": "Secret SecretInfo SecretMetadata",
     "model.types": "SecretFields register_secret_type",
     "providers.base": "ExternalSecretProvider",
@@ -80,7 +82,7 @@ _WHERE = {
     "resolver.scope": "ExecutionScope",
     "service.opening": "open_service",
     "service.service": "SecretService",
-    "stores.base": "SecretRegistry",
+    "stores.registry": "SecretRegistry",
     "stores.select": "StoreFallbackWarning",
     "workflow.engine": "run_workflow",
     "workflow.execution": "Execution NodeRun NodeState",

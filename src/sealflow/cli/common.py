@@ -13,7 +13,7 @@ import click
 from sealflow.crypto.master_key import MasterKey, find_master_keys
 from sealflow.errors import MissingMasterKeyError, SealflowError, WrongMasterKeyError
 from sealflow.settings import Settings
-from sealflow.stores.base import SecretRegistry
+from sealflow.stores.registry import SecretRegistry
 from sealflow.stores.select import open_registry
 
 if TYPE_CHECKING:

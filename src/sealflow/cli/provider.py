@@ -10,7 +10,7 @@ import click
 
 from sealflow.cli.common import json_option, options, print_json, print_table
 from sealflow.errors import SealflowError, SettingsError
-from sealflow.model.names import closest
+from sealflow.model.wording import closest
 
 config_option = click.option(
     "--config",

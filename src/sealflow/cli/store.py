@@ -13,7 +13,7 @@ from sealflow.crypto.master_key import KeySource, MasterKey, find_master_key, fi
 from sealflow.errors import MissingMasterKeyError
 from sealflow.settings import MASTER_KEY_KEYCHAIN, STORAGE_BACKEND, Settings
 from sealflow.stores.audit import Event, key_event
-from sealflow.stores.base import SecretRegistry
+from sealflow.stores.registry import SecretRegistry
 from sealflow.stores.select import open_registry
 
 

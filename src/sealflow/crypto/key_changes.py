@@ -23,7 +23,7 @@ from sealflow.crypto.keyring import (
 from sealflow.crypto.master_key import KeySource, MasterKey
 from sealflow.errors import InvalidMasterKeyError, MissingMasterKeyError, TamperedError
 from sealflow.model import times
-from sealflow.model.keys import Dek, Kek, KeyringDocument
+from sealflow.model.stored import Dek, Kek, KeyringDocument
 
 
 def with_key(document: KeyringDocument, keyring: Keyring, source: KeySource) -> tuple[KeyringDocument, Kek]:

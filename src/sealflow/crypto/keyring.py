@@ -16,7 +16,7 @@ from sealflow.crypto import envelope
 from sealflow.crypto.master_key import KeySource, MasterKey, Passphrase, Sealed, kek_id
 from sealflow.errors import DamagedRecordError, InvalidMasterKeyError, WrongMasterKeyError
 from sealflow.model import times
-from sealflow.model.keys import Dek, Kek, KeyringDocument, KeyWrap
+from sealflow.model.stored import Dek, Kek, KeyringDocument, KeyWrap
 
 SCRYPT_N, SCRYPT_R, SCRYPT_P = 1 << 17, 8, 1
 _MIN_N, _MAX_N = 1 << 15, 1 << 20

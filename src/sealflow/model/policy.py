@@ -12,8 +12,8 @@ from typing import NamedTuple
 from sealflow.errors import SecretValidationError
 from sealflow.model import times
 from sealflow.model.hosts import HOST_RULE, HostPattern
-from sealflow.model.jsonvalue import canonical
-from sealflow.model.names import shown
+from sealflow.model.json_value import canonical
+from sealflow.model.wording import shown
 
 EXPIRY_NOTICE = timedelta(days=14)
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, NoReturn
 
 from sealflow.model import times
-from sealflow.model.jsonvalue import canonical, copied
+from sealflow.model.json_value import canonical, copied
 from sealflow.model.policy import Policy
 
 

@@ -23,8 +23,10 @@ from pydantic import (
 
 from sealflow.errors import SecretValidationError
 from sealflow.model import times
-from sealflow.model.jsonvalue import MIN_LENGTH, canonical
-from sealflow.model.names import NAME_RULE, PUBLIC_FIELDS, canonical_type, closest, is_name, shown
+from sealflow.model.json_value import canonical
+from sealflow.model.maskable import MIN_LENGTH, unmaskable_fields
+from sealflow.model.names import NAME_RULE, canonical_type, is_name
+from sealflow.model.wording import closest, shown
 
 MAX_DATA_BYTES = 1 << 20  # a mebibyte of canonical JSON, as much as Vault takes by default
 _MAX_DEPTH = 32
@@ -169,25 +171,18 @@ def validated(type_name: str, data: object, *, allow_short: bool = True) -> dict
         if not is_name(key):
             raise SecretValidationError(f"{shown(key)} is no field name", hint=NAME_RULE, field=shown(key))
         _check_json(key, value, 1)
-        if not allow_short and key not in PUBLIC_FIELDS and _has_short_text(value):
-            raise SecretValidationError(
-                f"the field {key} holds a text of fewer than {MIN_LENGTH} characters, which cannot be masked",
-                hint="Use a longer value, or --allow-short (allow_short=True)",
-                field=key,
-            )
+    short = None if allow_short else next(unmaskable_fields(fields), None)
+    if short is not None:
+        raise SecretValidationError(
+            f"the field {short} holds a value of fewer than {MIN_LENGTH} characters, which cannot be masked",
+            hint="Use a longer value, or --allow-short (allow_short=True)",
+            field=short,
+        )
     if len(canonical(fields).encode()) > MAX_DATA_BYTES:
         raise SecretValidationError(
             "the data is larger than 1 MiB", hint="Keep large things elsewhere, their key here"
         )
     return fields
-
-
-def _has_short_text(value: Any) -> bool:
-    if isinstance(value, str):
-        return 0 < len(value) < MIN_LENGTH
-    if isinstance(value, list):
-        return any(map(_has_short_text, value))
-    return isinstance(value, dict) and any(map(_has_short_text, value.values()))
 
 
 _REASONS = {

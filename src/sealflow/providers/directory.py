@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from sealflow.errors import ProviderDeniedError, ProviderMalformedError, ProviderUnavailableError
-from sealflow.model.names import shown
+from sealflow.model.wording import shown
 from sealflow.providers.registry import Reveal
 from sealflow.providers.settings import Strict
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sealflow.model.names import closest, shown
+from sealflow.model.wording import closest, shown
 from sealflow.providers.base import Found
 from sealflow.service.service import SecretService
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Protocol
 from pydantic import BaseModel
 
 from sealflow.errors import SecretError, SettingsError
-from sealflow.model.names import closest
+from sealflow.model.wording import closest
 from sealflow.providers.base import ExternalSecretProvider
 from sealflow.providers.settings import Credential, ProviderSettings, validated_settings
 from sealflow.service.service import SecretService

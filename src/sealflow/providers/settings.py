@@ -10,7 +10,8 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from sealflow.errors import SettingsError
-from sealflow.model.names import NAME_RULE, is_name, shown
+from sealflow.model.names import NAME_RULE, is_name
+from sealflow.model.wording import shown
 
 _MAX_BYTES = 1 << 20
 

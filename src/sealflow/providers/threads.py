@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from sealflow.model.logs import withheld_sdk_logs
+from sealflow.logs import withheld_sdk_logs
 
 _T = TypeVar("_T")
 

@@ -18,7 +18,7 @@ from sealflow.errors import (
     ProviderMalformedError,
     ProviderUnavailableError,
 )
-from sealflow.model.names import shown
+from sealflow.model.wording import shown
 from sealflow.providers.registry import Reveal
 from sealflow.providers.settings import Strict
 from sealflow.providers.threads import SdkThreads

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable, Sequence
 
 from sealflow.errors import ProviderUnavailableError, SealflowError, SecretNotFoundError
-from sealflow.model.names import closest, shown
+from sealflow.model.wording import closest, shown
 from sealflow.providers.base import ExternalSecretProvider, Found
 from sealflow.providers.local import LOCAL, LocalStore
 from sealflow.resolver.source import ProviderSource, denied_or_malformed

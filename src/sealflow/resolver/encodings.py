@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-from sealflow.model.jsonvalue import MIN_LENGTH
+from sealflow.model.maskable import MIN_LENGTH
 
 
 def texts(value: Any) -> Iterator[str]:

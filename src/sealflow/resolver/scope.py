@@ -15,10 +15,12 @@ from sealflow.errors import (
     WorkflowNotAllowedError,
 )
 from sealflow.model import times
-from sealflow.model.jsonvalue import copied
-from sealflow.model.names import PUBLIC_FIELDS, closest, shown
+from sealflow.model.json_value import copied
+from sealflow.model.maskable import CARRIED_MIN_LENGTH, confidential_values
+from sealflow.model.places import Place, references_in, spelled_path, substituted
 from sealflow.model.policy import Policy
-from sealflow.model.references import Place, Reference, references_in, spelled_path, substituted
+from sealflow.model.references import Reference
+from sealflow.model.wording import closest, shown
 from sealflow.providers.base import Found
 from sealflow.resolver.chain import Chain, Key
 from sealflow.resolver.encodings import texts
@@ -26,8 +28,6 @@ from sealflow.resolver.redactor import Redactor
 from sealflow.stores.audit import AuditLog, Event
 
 log = logging.getLogger("sealflow.resolver")
-
-CARRIED_MIN_LENGTH = 8
 
 
 class SecretUse(NamedTuple):
@@ -169,7 +169,7 @@ class ExecutionScope:
     def _redactors_of(self, key: Key, item: Found) -> tuple[Redactor, Redactor]:
         """Return what knows a secret's values: all of them, and the confidential ones that no chance would write."""
         if key not in self._redactors:
-            confidential = [value for name, value in item.data.items() if name not in PUBLIC_FIELDS]
+            confidential = confidential_values(item.data)
             made = self._redactors[key] = (Redactor(), Redactor())
             made[0].add(item.data)
             made[1].add([text for text in texts(confidential) if len(text) >= CARRIED_MIN_LENGTH])

@@ -24,10 +24,9 @@ from sealflow.errors import (
     TamperedError,
 )
 from sealflow.model import times
-from sealflow.model.jsonvalue import canonical
-from sealflow.model.keys import KeyringDocument
+from sealflow.model.json_value import canonical
+from sealflow.model.stored import KeyringDocument, StoredSecret
 from sealflow.stores import private
-from sealflow.stores.base import SecretRegistry, StoredSecret
 from sealflow.stores.documents import (
     damage,
     keyring_document,
@@ -35,6 +34,7 @@ from sealflow.stores.documents import (
     read_secret,
     secret_document,
 )
+from sealflow.stores.registry import SecretRegistry
 
 FORMAT = 1
 _MAX_LINE = 64 << 20

@@ -24,8 +24,8 @@ from sealflow.errors import (
     TamperedError,
 )
 from sealflow.model import times
-from sealflow.model.jsonvalue import canonical
-from sealflow.model.keys import Kek
+from sealflow.model.json_value import canonical
+from sealflow.model.stored import Kek
 from sealflow.service.draft import Draft
 from sealflow.service.service import SecretService
 from sealflow.stores import private

@@ -8,9 +8,9 @@ from typing import Any
 from sealflow.crypto.keyring import Keyring, record_context
 from sealflow.crypto.master_key import KeySource
 from sealflow.errors import DamagedRecordError, SealflowError, SecretNotFoundError, TamperedError
-from sealflow.model.jsonvalue import canonical
-from sealflow.model.keys import KeyringDocument
-from sealflow.stores.base import SecretRegistry
+from sealflow.model.json_value import canonical
+from sealflow.model.stored import KeyringDocument
+from sealflow.stores.registry import SecretRegistry
 
 _decode = json.JSONDecoder().decode
 

@@ -9,7 +9,8 @@ from sealflow.model import times
 from sealflow.model.names import BUILT_IN_TYPES, canonical_type
 from sealflow.model.policy import Policy
 from sealflow.model.secret import SecretInfo, SecretMetadata
-from sealflow.stores.base import SecretRegistry, StoredRecord, StoredSecret
+from sealflow.model.stored import StoredRecord, StoredSecret
+from sealflow.stores.registry import SecretRegistry
 
 
 def list_infos(

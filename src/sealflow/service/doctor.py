@@ -14,10 +14,10 @@ from sealflow import settings as names
 from sealflow.crypto.master_key import KeySource, MasterKey, Passphrase, find_master_keys
 from sealflow.errors import DamagedRecordError, SealflowError
 from sealflow.model import times
-from sealflow.model.jsonvalue import MIN_LENGTH
-from sealflow.model.names import PUBLIC_FIELDS
+from sealflow.model.maskable import unmaskable_fields
 from sealflow.model.policy import EXPIRY_NOTICE
 from sealflow.model.secret import SecretInfo
+from sealflow.model.stored import StoredSecret
 from sealflow.service.backup import check_record_errors
 from sealflow.service.cipher import StoreCipher
 from sealflow.service.describe import info_of
@@ -26,7 +26,7 @@ from sealflow.service.migrate import old_stores
 from sealflow.settings import Settings
 from sealflow.stores import private
 from sealflow.stores.audit import FILE, AuditLog
-from sealflow.stores.base import SecretRegistry, StoredSecret
+from sealflow.stores.registry import SecretRegistry
 from sealflow.stores.select import MAIN_FILES, MARKER, existing_backend, open_registry
 
 UNUSED = timedelta(days=90)
@@ -243,11 +243,7 @@ def _records(registry: SecretRegistry, cipher: StoreCipher, secret: StoredSecret
         return
     place = (secret.id, secret.name, current.version, current.type, current.policy)
     fields = cipher.open_fields(*place, current.record)
-    short = [
-        name
-        for name, value in fields.items()
-        if isinstance(value, str) and 0 < len(value) < MIN_LENGTH and name not in PUBLIC_FIELDS
-    ]
+    short = list(unmaskable_fields(fields))
     if short:
         text = (
             f"the secret {secret.name!r} has a value too short to be masked, in the field {', '.join(short)}"

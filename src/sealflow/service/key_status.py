@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from sealflow.crypto.master_key import KeySource, MasterKey
-from sealflow.stores.base import SecretRegistry, StoredSecret
+from sealflow.model.stored import StoredSecret
+from sealflow.stores.registry import SecretRegistry
 
 
 def dek_uses(secrets: Iterable[StoredSecret]) -> Counter[str]:

@@ -8,10 +8,10 @@ from typing import NamedTuple
 from sealflow.crypto import key_changes
 from sealflow.crypto.master_key import KeySource, MasterKey
 from sealflow.errors import DamagedRecordError, InvalidMasterKeyError, TamperedError
+from sealflow.model.stored import StoredSecret
 from sealflow.service.key_status import dek_uses
 from sealflow.service.service import SecretService
 from sealflow.stores.audit import key_event
-from sealflow.stores.base import StoredSecret
 
 BATCH = 100
 Progress = Callable[[int, int], None]

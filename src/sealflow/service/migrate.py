@@ -16,7 +16,7 @@ from sealflow.errors import DamagedRecordError, StoreUnavailableError
 from sealflow.model import times
 from sealflow.settings import Settings
 from sealflow.stores import private
-from sealflow.stores.base import SecretRegistry
+from sealflow.stores.registry import SecretRegistry
 from sealflow.stores.select import MAIN_FILES, backend_class, mark, open_registry
 
 DRAFT = private.TEMPORARY + "migrate"

@@ -6,13 +6,13 @@ import os
 
 from sealflow.crypto.keyring import new_document
 from sealflow.crypto.master_key import KeySource, MasterKey, Passphrase, find_master_keys
-from sealflow.model.keys import KeyringDocument
+from sealflow.model.stored import KeyringDocument
 from sealflow.service.service import SecretService
 from sealflow.settings import Settings, find_config
 from sealflow.settings import audit_required as settings_of_audit
 from sealflow.stores.audit import FILE as AUDIT_FILE
 from sealflow.stores.audit import AuditLog, key_event
-from sealflow.stores.base import SecretRegistry
+from sealflow.stores.registry import SecretRegistry
 from sealflow.stores.select import existing_backend, open_registry
 
 

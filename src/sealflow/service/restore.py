@@ -21,7 +21,7 @@ from sealflow.service.backup import (
 from sealflow.settings import Settings
 from sealflow.stores import private
 from sealflow.stores.audit import FILE as AUDIT_FILE
-from sealflow.stores.base import SecretRegistry
+from sealflow.stores.registry import SecretRegistry
 from sealflow.stores.select import (
     DEFAULT_BACKEND,
     MAIN_FILES,

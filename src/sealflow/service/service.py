@@ -17,9 +17,11 @@ from sealflow.errors import (
     VersionConflictError,
 )
 from sealflow.model import times
-from sealflow.model.names import closest, is_name, shown
+from sealflow.model.names import is_name
 from sealflow.model.policy import Policy
 from sealflow.model.secret import Secret, SecretData, SecretInfo, SecretVersion
+from sealflow.model.stored import StoredRecord, StoredSecret, StoredVersion
+from sealflow.model.wording import closest, shown
 from sealflow.service.cipher import StoreCipher
 from sealflow.service.describe import (
     checked_description,
@@ -31,14 +33,7 @@ from sealflow.service.describe import (
 )
 from sealflow.service.draft import Draft
 from sealflow.stores.audit import AuditLog, Event
-from sealflow.stores.base import (
-    MAX_VERSIONS,
-    RegistryTransaction,
-    SecretRegistry,
-    StoredRecord,
-    StoredSecret,
-    StoredVersion,
-)
+from sealflow.stores.registry import MAX_VERSIONS, RegistryTransaction, SecretRegistry
 
 
 class _Unset(Enum):

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sealflow.errors import DamagedRecordError
-from sealflow.model.keys import Dek, Kek, KeyringDocument, KeyWrap
-from sealflow.stores.base import StoredSecret, StoredVersion
+from sealflow.model.stored import Dek, Kek, KeyringDocument, KeyWrap, StoredSecret, StoredVersion
 
 
 def secret_document(secret: StoredSecret) -> dict[str, Any]:

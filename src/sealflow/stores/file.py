@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from sealflow.errors import DamagedRecordError, StoreError, StoreUnavailableError
-from sealflow.model.keys import KeyringDocument
+from sealflow.model.stored import KeyringDocument, StoredRecord, StoredSecret, StoredVersion
 from sealflow.stores import private
-from sealflow.stores.base import Snapshot, StoredRecord, StoredSecret, StoredVersion, StoreStatus
 from sealflow.stores.documents import (
     damage,
     keyring_document,
@@ -25,6 +24,7 @@ from sealflow.stores.documents import (
     read_secret,
     secret_document,
 )
+from sealflow.stores.registry import Snapshot, StoreStatus
 
 KEYRING = "keyring.json"
 RECORDS = "records"

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sealflow.errors import DamagedRecordError, SettingsError, StoreError, StoreUnavailableError
-from sealflow.model.keys import KeyringDocument
-from sealflow.model.names import closest, shown
+from sealflow.model.stored import KeyringDocument
+from sealflow.model.wording import closest, shown
 from sealflow.settings import STORAGE_BACKEND, Settings
 from sealflow.stores import private
-from sealflow.stores.base import SecretRegistry
+from sealflow.stores.registry import SecretRegistry
 
 MARKER = "store.json"
 DEFAULT_BACKEND = "sqlite"

@@ -19,9 +19,9 @@ from typing import Any, ClassVar, NoReturn, Self
 
 from sealflow.errors import DamagedRecordError, StoreError, StoreFullError, StoreUnavailableError
 from sealflow.model import times
-from sealflow.model.keys import KeyringDocument
+from sealflow.model.stored import KeyringDocument, StoredRecord, StoredSecret
 from sealflow.stores import private
-from sealflow.stores.base import Snapshot, StoredRecord, StoredSecret, StoreStatus
+from sealflow.stores.registry import Snapshot, StoreStatus
 from sealflow.stores.schema import APPLICATION_ID, SCHEMA_VERSION
 from sealflow.stores.sqlite_rows import (
     SqliteTransaction,

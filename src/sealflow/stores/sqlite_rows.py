@@ -7,8 +7,15 @@ import sqlite3
 from typing import Any
 
 from sealflow.errors import DamagedRecordError
-from sealflow.model.keys import Dek, Kek, KeyringDocument, KeyWrap
-from sealflow.stores.base import StoredRecord, StoredSecret, StoredVersion
+from sealflow.model.stored import (
+    Dek,
+    Kek,
+    KeyringDocument,
+    KeyWrap,
+    StoredRecord,
+    StoredSecret,
+    StoredVersion,
+)
 from sealflow.stores.schema import APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION
 
 

@@ -15,8 +15,8 @@ from typing import Any, ClassVar
 import pytest
 
 from sealflow.errors import StoreError, StoreUnavailableError
-from sealflow.model.keys import Dek, Kek, KeyringDocument, KeyWrap
-from sealflow.stores.base import SecretRegistry, StoredSecret, StoredVersion
+from sealflow.model.stored import Dek, Kek, KeyringDocument, KeyWrap, StoredSecret, StoredVersion
+from sealflow.stores.registry import SecretRegistry
 
 _TIME = "2026-01-02T03:04:05.678901Z"
 _POLICY = '{"allowed_hosts":null,"allowed_workflows":null,"expires_at":null}'

@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 
 from sealflow.errors import ReferenceSyntaxError, SealflowError, WorkflowError
 from sealflow.model import times
-from sealflow.model.names import closest
-from sealflow.model.references import Place, Reference, parse, references_in, spelled_path
+from sealflow.model.places import Place, place_of, references_in, spelled_path
+from sealflow.model.references import Reference, parse
 from sealflow.model.secret import SecretInfo
+from sealflow.model.wording import closest
 from sealflow.workflow import document
 from sealflow.workflow.graph import Link, Workflow
 from sealflow.workflow.nodes.http_auth import spelled_out
-from sealflow.workflow.positions import Positions, place_of
+from sealflow.workflow.positions import Positions
 
 
 class Finding(NamedTuple):

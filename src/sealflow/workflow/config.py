@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sealflow.errors import NodeConfigError
-from sealflow.model.jsonvalue import copied
-from sealflow.model.references import FoundReference, find_references
+from sealflow.model.json_value import copied
+from sealflow.model.places import FoundReference, find_references
 
 
 class NodeConfig(BaseModel):

@@ -18,9 +18,9 @@ from tenacity import (
 )
 
 from sealflow.errors import ProviderUnavailableError, SealflowError, StoreUnavailableError, WorkflowError
+from sealflow.logs import cleaned_logs
 from sealflow.model import times
-from sealflow.model.jsonvalue import copied
-from sealflow.model.logs import cleaned_logs
+from sealflow.model.json_value import copied
 from sealflow.resolver.opening import opened_resolver
 from sealflow.resolver.resolver import Resolver
 from sealflow.resolver.scope import ExecutionScope

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from sealflow.errors import WorkflowError
-from sealflow.model.names import NAME_PATTERN, closest, shown
+from sealflow.model.names import NAME_PATTERN
+from sealflow.model.wording import closest, shown
 from sealflow.workflow.node import BaseNode
 
 _LINK = re.compile(rf"\s*({NAME_PATTERN})\.({NAME_PATTERN})\s*->\s*({NAME_PATTERN})\.({NAME_PATTERN})\s*")

@@ -10,9 +10,10 @@ from typing import Any, ClassVar, Protocol, TypeVar, cast
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from sealflow.errors import PolicyError, WorkflowError
-from sealflow.model.jsonvalue import copied
-from sealflow.model.names import NAME_RULE, is_name, shown
-from sealflow.model.references import FoundReference, find_references
+from sealflow.model.json_value import copied
+from sealflow.model.names import NAME_RULE, is_name
+from sealflow.model.places import FoundReference, find_references
+from sealflow.model.wording import shown
 from sealflow.resolver.scope import ExecutionScope, SecretUse
 from sealflow.workflow.config import NodeConfig, check_written, validated
 

@@ -9,7 +9,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from sealflow.model.references import Place
+from sealflow.model.places import Place
 
 _BRACES = re.compile(r"\\?\{\{")
 
@@ -54,12 +54,3 @@ def _child(node: Node | None, key: Any) -> Node | None:
         item: Node = node.value[key]
         return item
     return None
-
-
-def place_of(path: str) -> Place:
-    """Return the place that a dotted path such as ``nodes.user.config.items[0].name`` means."""
-    place: Place = ""
-    for part in re.findall(r'"(?:[^"\\]|\\.)*"|[^.\[\]]+|\[\d+\]', path):
-        key: Any = int(part[1:-1]) if re.fullmatch(r"\[\d+\]", part) else part.strip('"')
-        place = (place, key)
-    return place

@@ -6,7 +6,8 @@ import importlib
 from typing import TypeVar
 
 from sealflow.errors import WorkflowError
-from sealflow.model.names import NAME_RULE, closest, is_name, shown
+from sealflow.model.names import NAME_RULE, is_name
+from sealflow.model.wording import closest, shown
 from sealflow.workflow.node import BaseNode
 
 _BUILT_IN = {

@@ -7,54 +7,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import ClassVar, NamedTuple, Protocol, Self, runtime_checkable
 
-from sealflow.model.keys import KeyringDocument
+from sealflow.model.stored import KeyringDocument, StoredRecord, StoredSecret
 
 MAX_VERSIONS = 10
-
-
-class StoredVersion(NamedTuple):
-    """One version as it is kept. ``policy`` is canonical text, ``record`` the encrypted blob; None once destroyed."""
-
-    version: int
-    type: str
-    policy: str
-    created_at: str
-    record: bytes | None
-
-
-class StoredSecret(NamedTuple):
-    """A secret with all its kept versions, oldest first, at least one. Times are RFC 3339 text."""
-
-    id: str
-    name: str
-    description: str | None
-    tags: tuple[str, ...]
-    created_at: str
-    updated_at: str
-    deleted_at: str | None
-    versions: tuple[StoredVersion, ...]
-
-    @property
-    def current(self) -> StoredVersion:
-        return self.versions[-1]
-
-
-class StoredRecord(NamedTuple):
-    """One version of a secret that is not deleted, with what is kept beside it: what one read needs, flat.
-
-    In a listing ``record`` is None.
-    """
-
-    id: str
-    name: str
-    description: str | None
-    tags: tuple[str, ...]
-    created_at: str
-    updated_at: str
-    version: int
-    type: str
-    policy: str
-    record: bytes | None
 
 
 class StoreStatus(NamedTuple):

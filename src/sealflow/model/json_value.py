@@ -6,9 +6,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-MIN_LENGTH = 4
-"""Characters of the shortest text that the redactor masks: shorter ones would destroy what they stand in."""
-
 _encoder = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
