@@ -255,7 +255,11 @@ def test_bad_json_is_refused_without_being_quoted(store, stdin, said):
         (["secret", "get", "githbu"], 1, "'github'"),
         (["secret", "get", "github", "--version", "9"], 1, "no version 9"),
         (["secret", "get", "github", "--version", "x"], 2, "version"),
-        (["secret", "create", "bad name", "--type", "api_key", "--from-json", "-"], 1, "no secret name"),
+        (
+            ["secret", "create", "bad name", "--type", "api_key", "--from-json", "-"],
+            1,
+            "not a valid secret name",
+        ),
         (["secret", "create", "x", "--type", "api_kye", "--from-json", "-"], 1, "'api_key'"),
         (["secret", "create", "x", "--from-json", "-"], 2, "--type"),
         (["secret", "create", "github", "--type", "api_key", "--from-json", "-"], 1, "exists"),

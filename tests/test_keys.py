@@ -162,7 +162,8 @@ def test_a_recovery_wrap_that_was_changed_does_not_open(tmp_path, any_service):
 
 
 def test_opened_keys_are_neither_pickled_copied_nor_printed(key):
-    from sealflow.crypto.keyring import new_document, open_kek
+    from sealflow.crypto.kek import open_kek
+    from sealflow.crypto.keyring import new_document
 
     opened = open_kek(new_document("store", key).keks[0], key)
     assert key.reveal().hex() not in repr(opened)

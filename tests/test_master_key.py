@@ -15,7 +15,8 @@ from sealflow import (
 )
 from sealflow.crypto import keyring
 from sealflow.crypto.key_file import default_key_file, read_key_file, write_key_file
-from sealflow.crypto.master_key import Passphrase, find_master_key
+from sealflow.crypto.key_sources import find_master_key
+from sealflow.crypto.master_key import Passphrase
 
 
 def test_a_key_survives_its_text(key):

@@ -7,6 +7,13 @@ docstrings: the first paragraph says when, and the lines "What to do" and "Retri
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Self, TypeVar, TypeVarTuple
+
+_T = TypeVar("_T")
+_Args = TypeVarTuple("_Args")
+_Error = TypeVar("_Error", bound=Exception)
+
 
 class SealflowError(Exception):
     """Base class of every error of sealflow; it is raised itself when a file or an input of a command cannot be used.
@@ -37,6 +44,28 @@ class SealflowError(Exception):
     def message(self) -> str:
         """What is wrong, without the place and the hint."""
         return str(self.args[0])
+
+    def placed(
+        self,
+        where: str = "",
+        *,
+        hint: str | None = None,
+        secret: str | None = None,
+        field: str | None = None,
+        path: str | None = None,
+    ) -> Self:
+        """Return a copy that says where it happened: ``where`` goes before the message, the rest replaces what is None here.
+
+        The copy keeps the class and every other attribute, and has no traceback, cause or context: several waiters
+        may raise their own copy of one error, and none shows the frames of another.
+        """
+        copy = Exception.__new__(type(self))
+        copy.__dict__.update(self.__dict__)
+        copy.args = (f"{where}: {self.message}" if where else self.message, *self.args[1:])
+        for name, value in (("hint", hint), ("secret", secret), ("field", field), ("path", path)):
+            if value is not None:
+                setattr(copy, name, value)
+        return copy
 
     def __str__(self) -> str:
         text = " ".join(self.message.split("\n"))
@@ -283,3 +312,17 @@ class NodeStateError(WorkflowError):
     What to do: start a new execution; a finished node does not run again.
     Retried: no.
     """
+
+
+def attempt(
+    kinds: type[_Error] | tuple[type[_Error], ...], work: Callable[[*_Args], _T], *args: *_Args
+) -> tuple[_T, None] | tuple[None, _Error]:
+    """Call ``work`` and return ``(value, None)``, or ``(None, error)`` when it raises one of ``kinds``.
+
+    For code that has seen a value: an error that is raised after this call, outside any ``except`` block, has no
+    ``__context__``, and so neither the library's message nor the frames in which the value was.
+    """
+    try:
+        return work(*args), None
+    except kinds as error:
+        return None, error.with_traceback(None)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from sealflow.cli.common import confirm, counted, json_option, print_json, record
-from sealflow.crypto.master_key import KeySource, find_master_keys
+from sealflow.crypto.key_sources import find_master_keys
+from sealflow.crypto.master_key import KeySource
 from sealflow.errors import MissingMasterKeyError
 from sealflow.settings import Settings
 

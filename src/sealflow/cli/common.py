@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sealflow.crypto.master_key import MasterKey, find_master_keys
+from sealflow.crypto.key_sources import find_master_keys
+from sealflow.crypto.master_key import MasterKey
 from sealflow.errors import MissingMasterKeyError, SealflowError, WrongMasterKeyError
 from sealflow.settings import Settings
 from sealflow.stores.registry import SecretRegistry

@@ -12,7 +12,8 @@ import click
 
 from sealflow.cli.common import confirm, counted, json_option, print_json, print_table
 from sealflow.crypto.key_file import read_key_file, write_key_file
-from sealflow.crypto.master_key import KeySource, MasterKey, find_master_keys, read_passphrase
+from sealflow.crypto.key_sources import find_master_keys
+from sealflow.crypto.master_key import KeySource, MasterKey, read_passphrase
 from sealflow.errors import MasterKeyError, SealflowError
 from sealflow.settings import Settings
 

@@ -9,7 +9,8 @@ import click
 
 from sealflow.cli.common import confirm, counted, json_option, print_json, record
 from sealflow.crypto.key_file import default_key_file, write_key_file
-from sealflow.crypto.master_key import KeySource, MasterKey, find_master_key, find_master_keys
+from sealflow.crypto.key_sources import find_master_key, find_master_keys
+from sealflow.crypto.master_key import KeySource, MasterKey
 from sealflow.errors import MissingMasterKeyError
 from sealflow.settings import MASTER_KEY_KEYCHAIN, STORAGE_BACKEND, Settings
 from sealflow.stores.audit import Event, key_event

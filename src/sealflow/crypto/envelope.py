@@ -68,6 +68,11 @@ def read_header(blob: bytes) -> Header:
     return Header(blob[4:12], blob[12:44], blob[44:56], blob[56:88])
 
 
+def key_id(blob: bytes) -> bytes:
+    """Return the 8-byte id of the key that sealed ``blob``, unchecked: use ``read_header`` to check the blob."""
+    return blob[4:12]
+
+
 def associated_data(header: bytes, context: Sequence[bytes]) -> bytes:
     """Bind header and context into the encryption; every part behind its length (4 bytes, big-endian)."""
     parts = (header, *context)
@@ -121,5 +126,10 @@ def unseal(
 
 
 def padded(text: bytes) -> bytes:
-    """Pad JSON with blanks, which JSON ignores, to a multiple of 64 bytes: the length tells less of the value."""
+    """Pad JSON with spaces, which JSON ignores, to a multiple of 64 bytes, so that the length says less of the value."""
     return text + b" " * (-len(text) % BLOCK)
+
+
+def unpadded(text: bytes) -> bytes:
+    """Return the JSON without its padding."""
+    return text.rstrip(b" ")

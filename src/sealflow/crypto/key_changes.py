@@ -11,15 +11,8 @@ import binascii
 from collections.abc import Collection, Sequence
 
 from sealflow.crypto import envelope
-from sealflow.crypto.keyring import (
-    Keyring,
-    OpenedKek,
-    RecoveryKek,
-    new_dek,
-    new_kek,
-    open_kek,
-    recovery_public,
-)
+from sealflow.crypto.kek import OpenedKek, RecoveryKek, new_kek, open_kek, recovery_public
+from sealflow.crypto.keyring import Keyring, new_dek
 from sealflow.crypto.master_key import KeySource, MasterKey
 from sealflow.errors import InvalidMasterKeyError, MissingMasterKeyError, TamperedError
 from sealflow.model import times

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from sealflow.errors import ReferenceSyntaxError, SecretValidationError
-from sealflow.model.references import FORM, OPENING, Reference, Template, parse
+from sealflow.model.references import OPENING, Reference, Template, parse
 
 _MAX_DEPTH = 100
 
@@ -90,10 +90,7 @@ def parsed_at(text: str, place: Place) -> Template:
     try:
         return parse(text)
     except ReferenceSyntaxError as error:
-        path = spelled_path(place)
-        raise ReferenceSyntaxError(
-            error.message, column=error.column, hint=error.hint or FORM, path=path or None
-        ) from None
+        raise error.placed(path=spelled_path(place) or None) from None
 
 
 def substituted(config: Any, value_of: Callable[[Reference, Place], Any], path: str = "") -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 DekState = Literal["active", "decrypt_only", "destroyed"]
@@ -40,6 +42,33 @@ class KeyringDocument(NamedTuple):
     keks: tuple[Kek, ...]
 
 
+class RecordPlace(NamedTuple):
+    """Where a record belongs: the secret, its name, version and type, and its policy as canonical text."""
+
+    secret_id: str
+    name: str
+    version: int
+    type: str
+    policy: str
+
+    def associated_data(self, store_id: str) -> tuple[bytes, ...]:
+        """Return what the record is bound to besides its header, in the order of the record format."""
+        return (
+            store_id.encode(),
+            self.secret_id.encode(),
+            self.name.encode(),
+            self.version.to_bytes(8),
+            self.type.encode(),
+            _policy_hash(self.policy),
+        )
+
+
+@lru_cache(maxsize=256)
+def _policy_hash(policy: str) -> bytes:
+    """Return the SHA-256 of a policy; cached, because most secrets share one."""
+    return hashlib.sha256(policy.encode()).digest()
+
+
 class StoredVersion(NamedTuple):
     """One version as it is kept. ``policy`` is canonical text, ``record`` the encrypted blob; None once destroyed."""
 
@@ -64,7 +93,12 @@ class StoredSecret(NamedTuple):
 
     @property
     def current(self) -> StoredVersion:
+        """The newest version."""
         return self.versions[-1]
+
+    def place(self, kept: StoredVersion) -> RecordPlace:
+        """Return where the record of one of its versions belongs."""
+        return RecordPlace(self.id, self.name, kept.version, kept.type, kept.policy)
 
 
 class StoredRecord(NamedTuple):
@@ -83,3 +117,8 @@ class StoredRecord(NamedTuple):
     type: str
     policy: str
     record: bytes | None
+
+    @property
+    def place(self) -> RecordPlace:
+        """Where the record belongs."""
+        return RecordPlace(self.id, self.name, self.version, self.type, self.policy)

@@ -128,7 +128,7 @@ class ExecutionScope:
                 problem = error
             if problem is not None:
                 self._note([(key[1], None, key[0])], node, type(problem).__name__)
-                raise _at(problem, spelled_path(places[key]) if places else None)
+                raise problem.placed(path=spelled_path(places[key]) if places else None)
         if self._audit is not None:
             self._note([(key[1], item.version, item.source) for key, item in found.items()], node, "ok")
         return found
@@ -252,14 +252,6 @@ class ExecutionScope:
                 hint="Add the workflow to its allowed_workflows, if its owner agrees",
                 secret=name,
             )
-
-
-def _at(error: SealflowError, path: str | None) -> SealflowError:
-    """Return a fresh copy of an error that several waiters share, with the place where this one asked."""
-    kind = type(error)
-    return kind(
-        error.message, hint=error.hint, secret=error.secret, field=error.field, path=path or error.path
-    )
 
 
 def field_of(data: Mapping[str, Any], reference: Reference, place: Place = "") -> Any:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from sealflow.crypto.keyring import Keyring, record_context
+from sealflow.crypto.keyring import Keyring
 from sealflow.crypto.master_key import KeySource
 from sealflow.errors import (
     DamagedRecordError,
@@ -147,20 +147,15 @@ def check_record_errors(
     """Open every kept record of a secret and yield the versions that do not open, with the error."""
     for kept in secret.versions:
         if kept.record is not None:
-            context = record_context(store_id, secret.id, secret.name, kept.version, kept.type, kept.policy)
             try:
-                keyring.unseal(kept.record, context)
+                keyring.unseal(kept.record, secret.place(kept).associated_data(store_id))
             except (TamperedError, DamagedRecordError) as error:
                 yield kept.version, error
 
 
 def _check_records(store_id: str, keyring: Keyring, secret: StoredSecret) -> None:
     for version, error in check_record_errors(store_id, keyring, secret):
-        raise type(error)(
-            f"version {version} of the secret {secret.name!r}: {error.message}",
-            hint=_HINT,
-            secret=secret.name,
-        )
+        raise error.placed(f"version {version} of the secret {secret.name!r}", hint=_HINT, secret=secret.name)
 
 
 def opened_backup(path: Path) -> BinaryIO:

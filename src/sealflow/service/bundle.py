@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from sealflow.crypto import envelope
-from sealflow.crypto.keyring import new_kek, open_kek
+from sealflow.crypto.kek import new_kek, open_kek
 from sealflow.crypto.master_key import Passphrase
 from sealflow.errors import (
     DamagedRecordError,

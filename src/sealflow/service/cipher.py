@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sealflow.crypto.keyring import Keyring, record_context
+from sealflow.crypto import envelope
+from sealflow.crypto.keyring import Keyring
 from sealflow.crypto.master_key import KeySource
-from sealflow.errors import DamagedRecordError, SealflowError, SecretNotFoundError, TamperedError
+from sealflow.errors import DamagedRecordError, SecretNotFoundError, TamperedError
 from sealflow.model.json_value import canonical
-from sealflow.model.stored import KeyringDocument
+from sealflow.model.stored import KeyringDocument, RecordPlace
 from sealflow.stores.registry import SecretRegistry
 
 _decode = json.JSONDecoder().decode
@@ -27,7 +28,7 @@ class StoreCipher:
         self.keyring = Keyring.open(self._store_id, self.document, *sources)
 
     def refresh(self) -> KeyringDocument:
-        """Read the keyring anew where it changed; every writer does, so that it seals with the active key."""
+        """Read the keyring again, if it changed; every writer does, so that it seals with the active key."""
         document = self._registry.keyring()
         if document != self.document:
             opened = Keyring.open(self._store_id, document, *self.sources)
@@ -36,45 +37,32 @@ class StoreCipher:
             self.document = document
         return document
 
-    def seal(
-        self, secret_id: str, name: str, version: int, type_name: str, policy: str, plaintext: bytes
-    ) -> bytes:
-        """Encrypt fields, as canonical JSON, for the place where they will stand."""
-        context = record_context(self._store_id, secret_id, name, version, type_name, policy)
-        return self.keyring.seal(plaintext, context)
+    def seal(self, place: RecordPlace, plaintext: bytes) -> bytes:
+        """Encrypt canonical JSON for its place."""
+        return self.keyring.seal(plaintext, place.associated_data(self._store_id))
 
-    def seal_fields(
-        self, secret_id: str, name: str, version: int, type_name: str, policy: str, fields: dict[str, Any]
-    ) -> bytes:
-        """Encrypt a secret's fields."""
-        return self.seal(secret_id, name, version, type_name, policy, canonical(fields).encode())
+    def seal_fields(self, place: RecordPlace, fields: dict[str, Any]) -> bytes:
+        """Encrypt a secret's fields for their place."""
+        return self.seal(place, canonical(fields).encode())
 
-    def open(
-        self, secret_id: str, name: str, version: int, type_name: str, policy: str, record: bytes | None
-    ) -> bytes:
+    def open(self, place: RecordPlace, record: bytes | None) -> bytes:
         """Decrypt a record; raises SecretNotFoundError when it was destroyed, TamperedError, DamagedRecordError."""
         if record is None:
             raise SecretNotFoundError(
-                f"version {version} of the secret {name!r} was destroyed",
+                f"version {place.version} of the secret {place.name!r} was destroyed",
                 hint="Ask for another version",
-                secret=name,
+                secret=place.name,
             )
-        if not self.keyring.knows(record[4:12]):
+        if not self.keyring.knows(envelope.key_id(record)):
             self.refresh()
-        context = record_context(self._store_id, secret_id, name, version, type_name, policy)
         try:
-            return self.keyring.unseal(record, context)
+            return self.keyring.unseal(record, place.associated_data(self._store_id))
         except (TamperedError, DamagedRecordError) as error:
-            raise _naming(error, name) from None
+            raise error.placed(f"the secret {place.name!r}", secret=place.name) from None
 
-    def open_fields(
-        self, secret_id: str, name: str, version: int, type_name: str, policy: str, record: bytes | None
-    ) -> dict[str, Any]:
+    def open_fields(self, place: RecordPlace, record: bytes | None) -> dict[str, Any]:
         """Decrypt a secret's fields."""
-        plaintext = self.open(secret_id, name, version, type_name, policy, record)
-        fields: dict[str, Any] = _decode(plaintext.decode())  # authenticated: it is the JSON that we wrote
+        fields: dict[str, Any] = _decode(
+            self.open(place, record).decode()
+        )  # authenticated: it is JSON of ours
         return fields
-
-
-def _naming(error: SealflowError, name: str) -> SealflowError:
-    return type(error)(f"the secret {name!r}: {error.message}", hint=error.hint, secret=name)

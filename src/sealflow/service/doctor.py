@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from sealflow import settings as names
-from sealflow.crypto.master_key import KeySource, MasterKey, Passphrase, find_master_keys
+from sealflow.crypto.key_sources import find_master_keys
+from sealflow.crypto.master_key import KeySource, MasterKey, Passphrase
 from sealflow.errors import DamagedRecordError, SealflowError
 from sealflow.model import times
 from sealflow.model.maskable import unmaskable_fields
@@ -241,8 +242,7 @@ def _records(registry: SecretRegistry, cipher: StoreCipher, secret: StoredSecret
     current = secret.current
     if secret.deleted_at is not None or current.version in damaged or current.record is None:
         return
-    place = (secret.id, secret.name, current.version, current.type, current.policy)
-    fields = cipher.open_fields(*place, current.record)
+    fields = cipher.open_fields(secret.place(current), current.record)
     short = list(unmaskable_fields(fields))
     if short:
         text = (

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from sealflow.crypto import envelope
 from sealflow.crypto.master_key import KeySource, MasterKey
 from sealflow.model.stored import StoredSecret
 from sealflow.stores.registry import SecretRegistry
@@ -14,7 +15,10 @@ from sealflow.stores.registry import SecretRegistry
 def dek_uses(secrets: Iterable[StoredSecret]) -> Counter[str]:
     """Return how many records each store key seals, by its id."""
     return Counter(
-        kept.record[4:12].hex() for secret in secrets for kept in secret.versions if kept.record is not None
+        envelope.key_id(kept.record).hex()
+        for secret in secrets
+        for kept in secret.versions
+        if kept.record is not None
     )
 
 

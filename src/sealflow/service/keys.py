@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from sealflow.crypto import key_changes
+from sealflow.crypto import envelope, key_changes
 from sealflow.crypto.master_key import KeySource, MasterKey
 from sealflow.errors import DamagedRecordError, InvalidMasterKeyError, TamperedError
 from sealflow.model.stored import StoredSecret
@@ -113,11 +113,11 @@ class StoreKeys:
     def _sealed_anew(self, secret: StoredSecret) -> StoredSecret:
         versions = []
         for kept in secret.versions:
-            if kept.record is not None and kept.record[4:12] != self._cipher.keyring.active_id:
-                place = (secret.id, secret.name, kept.version, kept.type, kept.policy)
-                plaintext = self._cipher.open(*place, kept.record).rstrip(b" ")
-                kept = kept._replace(record=self._cipher.seal(*place, plaintext))  # noqa: PLW2901
-            versions.append(kept)
+            record = kept.record
+            if record is not None and envelope.key_id(record) != self._cipher.keyring.active_id:
+                place = secret.place(kept)
+                record = self._cipher.seal(place, envelope.unpadded(self._cipher.open(place, record)))
+            versions.append(kept._replace(record=record))
         return secret._replace(versions=tuple(versions))
 
     def _changed(self, action: str, key_id: str) -> None:
@@ -127,4 +127,4 @@ class StoreKeys:
 
 
 def _needs(secret: StoredSecret, active: bytes) -> bool:
-    return any(kept.record is not None and kept.record[4:12] != active for kept in secret.versions)
+    return any(kept.record is not None and envelope.key_id(kept.record) != active for kept in secret.versions)

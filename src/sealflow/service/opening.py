@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 
+from sealflow.crypto.key_sources import find_master_keys
 from sealflow.crypto.keyring import new_document
-from sealflow.crypto.master_key import KeySource, MasterKey, Passphrase, find_master_keys
+from sealflow.crypto.master_key import KeySource, MasterKey, Passphrase
 from sealflow.model.stored import KeyringDocument
 from sealflow.service.service import SecretService
 from sealflow.settings import Settings, find_config

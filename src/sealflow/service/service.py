@@ -20,7 +20,7 @@ from sealflow.model import times
 from sealflow.model.names import is_name
 from sealflow.model.policy import Policy
 from sealflow.model.secret import Secret, SecretData, SecretInfo, SecretVersion
-from sealflow.model.stored import StoredRecord, StoredSecret, StoredVersion
+from sealflow.model.stored import RecordPlace, StoredRecord, StoredSecret, StoredVersion
 from sealflow.model.wording import closest, shown
 from sealflow.service.cipher import StoreCipher
 from sealflow.service.describe import (
@@ -199,9 +199,7 @@ class SecretService:
                 before.allowed_workflows if allowed_workflows is UNSET else allowed_workflows,
                 before.expires_at if expires_at is UNSET else expires_at,
             )
-            old_fields = self.cipher.open_fields(
-                old.id, name, current.version, current.type, current.policy, current.record
-            )
+            old_fields = self.cipher.open_fields(old.place(current), current.record)
             fields = (
                 old_fields
                 if data is None
@@ -253,7 +251,7 @@ class SecretService:
             kept = next((item for item in old.versions if item.version == version), None)
             if kept is None:
                 raise self._not_found(name, version)
-            fields = self.cipher.open_fields(old.id, name, version, kept.type, kept.policy, kept.record)
+            fields = self.cipher.open_fields(old.place(kept), kept.record)
             stamp = times.to_text(times.now())
             secret = self._with_version(
                 old._replace(updated_at=stamp), kept.type, old.current.policy, fields, stamp
@@ -327,15 +325,14 @@ class SecretService:
             self.audit.record(Event(action, ((name, version, "local"),), outcome), now=now)
 
     def _data(self, record: StoredRecord) -> dict[str, Any]:
-        return self.cipher.open_fields(
-            record.id, record.name, record.version, record.type, record.policy, record.record
-        )
+        return self.cipher.open_fields(record.place, record.record)
 
     def _with_version(
         self, secret: StoredSecret, type_name: str, policy: str, fields: dict[str, Any], stamp: str
     ) -> StoredSecret:
         version = secret.current.version + 1 if secret.versions else 1
-        record = self.cipher.seal_fields(secret.id, secret.name, version, type_name, policy, fields)
+        place = RecordPlace(secret.id, secret.name, version, type_name, policy)
+        record = self.cipher.seal_fields(place, fields)
         added = StoredVersion(version, type_name, policy, stamp, record)
         return secret._replace(versions=(*secret.versions, added)[-MAX_VERSIONS:])
 
