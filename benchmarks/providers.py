@@ -23,9 +23,9 @@ import hvac
 
 import sealflow
 from real_servers import Moto, OpenBao
-from sealflow.providers.registry import make_provider
-from sealflow.providers.settings import ProviderSettings
-from sealflow.resolver.source import ProviderSource
+from sealflow.providers.kinds import make_provider
+from sealflow.providers.options import ProviderSettings
+from sealflow.resolver.provider_source import ProviderSource
 
 ROUNDS = 101
 

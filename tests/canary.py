@@ -29,7 +29,7 @@ from _pytest.raises import RaisesExc
 
 from sealflow.crypto.master_key import MasterKey
 from sealflow.errors import SealflowError
-from sealflow.service.service import SecretService
+from sealflow.service.secret_service import SecretService
 from sealflow.workflow.engine import _Run
 
 SHORTEST = 6  # shorter values of tests ("vvvv") are no canaries: they stand in too much by chance

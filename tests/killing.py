@@ -12,7 +12,7 @@ from pathlib import Path
 CHILD = """
 import os, signal, sys
 from sealflow.cli.main import run
-import sealflow.service.opening, sealflow.service.keys, sealflow.service.backup, sealflow.service.migrate, sealflow.service.restore
+import sealflow.service.open_service, sealflow.operations.keys, sealflow.operations.backup, sealflow.operations.migrate, sealflow.operations.restore
 import sealflow.stores.sqlite, sealflow.stores.file, sealflow.model.types
 
 at, count = int(sys.argv[1]), 0

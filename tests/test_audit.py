@@ -11,7 +11,7 @@ import pytest
 
 import sealflow
 from sealflow import AuditError, BaseNode, NodeConfig, Resolver, Workflow, open_service, run_workflow
-from sealflow.stores.audit import AuditLog, Event
+from sealflow.audit import AuditLog, Event
 
 VALUE = "hunter2-hunter2"
 
@@ -138,7 +138,7 @@ def test_reads_are_written_in_batches(trail, monkeypatch):
 
 
 def test_many_processes_write_one_chain(tmp_path):
-    code = "import sys; from pathlib import Path; from sealflow.stores.audit import AuditLog, Event\nlog = AuditLog(Path(sys.argv[1]))\nfor n in range(50): log.record(Event('reveal', ((sys.argv[2], n, None),)), now=n % 5 == 0)\n"
+    code = "import sys; from pathlib import Path; from sealflow.audit import AuditLog, Event\nlog = AuditLog(Path(sys.argv[1]))\nfor n in range(50): log.record(Event('reveal', ((sys.argv[2], n, None),)), now=n % 5 == 0)\n"
     path = tmp_path / "audit.log"
     processes = [
         subprocess.Popen([sys.executable, "-c", code, str(path), f"p{number}"]) for number in range(6)

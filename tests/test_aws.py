@@ -15,8 +15,8 @@ from sealflow import (
     SettingsError,
 )
 from sealflow.providers.aws import AwsProvider
-from sealflow.providers.registry import make_provider
-from sealflow.providers.settings import ProviderSettings
+from sealflow.providers.kinds import make_provider
+from sealflow.providers.options import ProviderSettings
 from sealflow.testing import ProviderContract
 
 VALUE = "hunter2-from-aws"

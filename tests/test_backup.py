@@ -22,9 +22,9 @@ from sealflow import (
     open_service,
 )
 from sealflow.model.stored import StoredSecret
-from sealflow.service.backup import create_backup, verify_backup
-from sealflow.service.keys import StoreKeys
-from sealflow.service.restore import restore_backup
+from sealflow.operations.backup import create_backup, verify_backup
+from sealflow.operations.keys import StoreKeys
+from sealflow.operations.restore import restore_backup
 from sealflow.settings import Settings
 
 TORTURE = bool(os.environ.get("SEALFLOW_TORTURE"))

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from sealflow import Workflow
-from sealflow.providers.registry import _kind
-from sealflow.providers.settings import load_file
+from sealflow.config import load_config
+from sealflow.providers.kinds import KINDS
+from sealflow.providers.options import provider_settings
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -67,8 +68,8 @@ def test_what_a_page_shows_works(page, own_world):
         elif kind == "toml":
             path = own_world / f"config{number}.toml"
             path.write_text(text, encoding="utf-8")
-            for settings in load_file(path).ordered():
-                _kind(settings.kind).Options.model_validate(settings.options)
+            for settings in provider_settings(load_config(path)):
+                KINDS.get(settings.kind).Options.model_validate(settings.options)
         elif kind == "yaml" and "sealflow:" in text:
             path = own_world / (file or f"example{number}.yaml")
             path.write_text(text, encoding="utf-8")

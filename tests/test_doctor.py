@@ -12,8 +12,8 @@ import pytest
 
 from sealflow import MasterKey, open_service
 from sealflow.model import times
-from sealflow.service.backup import create_backup
-from sealflow.service.keys import StoreKeys
+from sealflow.operations.backup import create_backup
+from sealflow.operations.keys import StoreKeys
 
 STORE = Path(".workflow/secrets")
 
@@ -183,7 +183,7 @@ def test_faults_of_the_key_are_found(cli, sound, monkeypatch, tmp_path, store_ke
     monkeypatch.setenv("WORKFLOW_SECRETS_MASTER_KEY", MasterKey.generate().to_text())
     assert "this store knows" in problem()
     monkeypatch.setenv("WORKFLOW_SECRETS_MASTER_KEY", "sfk1_nonsense")
-    assert "holds no master key" in problem()
+    assert "does not hold a master key" in problem()
     monkeypatch.delenv("WORKFLOW_SECRETS_MASTER_KEY")
     assert "no master key is configured" in problem()
     file = tmp_path / "k.key"
@@ -274,7 +274,7 @@ def test_doctor_repairs_what_it_says_by_what_it_says(cli, sound, tmp_path, store
         ('[[providers]]\nname = "v"\nkind = "vault"\naddress = "http://127.0.0.1:8200"\n', 0o600, None, ""),
         ('[[providers]]\nname = "v"\nkind = "vault"\naddress = "http://[bad"\n', 0o600, "warning", "without TLS"),
         ("[audit]\nrequired = true\n", 0o666, "error", "others can write"),
-        ("nonsense", 0o600, "error", "is no TOML"),
+        ("nonsense", 0o600, "error", "is not valid TOML"),
     ],
 )  # fmt: skip
 def test_faults_of_the_configuration_are_found(cli, sound, own_world, text, mode, level, said):

@@ -24,8 +24,7 @@ from sealflow import (
     open_service,
 )
 from sealflow.crypto.master_key import Passphrase
-from sealflow.service.key_status import dek_uses
-from sealflow.service.keys import StoreKeys
+from sealflow.operations.keys import StoreKeys, dek_uses
 
 TORTURE = bool(os.environ.get("SEALFLOW_TORTURE"))
 
@@ -221,7 +220,7 @@ import sealflow
 
 path, key, previous, count = sys.argv[1], sys.stdin.readline().strip(), sys.stdin.readline().strip(), int(sys.argv[2])
 from sealflow.crypto.master_key import MasterKey
-from sealflow.service.opening import open_service
+from sealflow.service.open_service import open_service
 import os, random
 os.environ["WORKFLOW_SECRETS_MASTER_KEY"] = key
 os.environ["WORKFLOW_SECRETS_MASTER_KEY_PREVIOUS"] = previous

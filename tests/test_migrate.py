@@ -20,9 +20,9 @@ from sealflow import (
     open_service,
 )
 from sealflow.crypto.master_key import Passphrase
-from sealflow.service.bundle import export_bundle, import_bundle
-from sealflow.service.keys import StoreKeys
-from sealflow.service.migrate import migrate_store, old_stores, remove_old_stores
+from sealflow.operations.bundle import export_bundle, import_bundle
+from sealflow.operations.keys import StoreKeys
+from sealflow.operations.migrate import migrate_store, old_stores, remove_old_stores
 from sealflow.settings import Settings
 
 TORTURE = bool(os.environ.get("SEALFLOW_TORTURE"))

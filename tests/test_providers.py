@@ -19,12 +19,12 @@ from sealflow import (
     SecretNotFoundError,
     SettingsError,
 )
+from sealflow.config import find_config, load_config
 from sealflow.logs import withheld_sdk_logs
 from sealflow.providers.directory import DirectoryOptions, DirectoryProvider
 from sealflow.providers.environment import EnvironmentOptions, EnvironmentProvider
-from sealflow.providers.settings import ProviderSettings, load_file
-from sealflow.resolver.source import BREAK_AFTER, ProviderSource
-from sealflow.settings import find_config
+from sealflow.providers.options import ProviderSettings, provider_settings
+from sealflow.resolver.provider_source import BREAK_AFTER, ProviderSource
 from sealflow.testing import ProviderContract
 from test_resolver import Provider
 
@@ -254,22 +254,21 @@ order = 0
 def test_the_file_is_read_and_ordered(tmp_path, monkeypatch):
     path = tmp_path / "sealflow.toml"
     path.write_text(VAULT_TOML)
-    file = load_file(path)
-    assert [item.name for item in file.ordered()] == ["folder", "vault", "late"]
-    assert file.resolver.timeout == 20
-    assert file.providers[1].options["address"] == "https://vault.example.com"
+    assert [item.name for item in provider_settings(load_config(path))] == ["folder", "vault", "late"]
+    assert load_config(path).resolver_timeout == 20
+    assert provider_settings(load_config(path))[1].options["address"] == "https://vault.example.com"
     assert find_config(None, tmp_path) == path
     assert find_config(None, tmp_path / "elsewhere") is None
     monkeypatch.setenv("SEALFLOW_CONFIG", "/named/by/variable.toml")
     assert find_config(None, tmp_path) == Path("/named/by/variable.toml")
     assert find_config("given.toml", tmp_path) == Path("given.toml")
-    assert load_file(None).providers == []
+    assert provider_settings(load_config(None)) == []
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("not toml hunter2", "no TOML"),
+        ("not toml hunter2", "not valid TOML"),
         ("[[providers]]\nkind = 'vault'", "name"),
         ("[[providers]]\nname = 'a b'\nkind = 'vault'", "provider name"),
         ("[[providers]]\nname = 'local'\nkind = 'vault'", "local is the store"),
@@ -286,11 +285,11 @@ def test_a_wrong_file_is_refused(tmp_path, text, said):
     path = tmp_path / "sealflow.toml"
     path.write_bytes(text.encode("latin-1"))
     with pytest.raises(SettingsError, match=said) as caught:
-        load_file(path)
+        provider_settings(load_config(path))
     assert str(path) in str(caught.value)
     assert "hunter2" not in str(caught.value)
     with pytest.raises(SettingsError):
-        load_file(tmp_path / "missing.toml")
+        load_config(tmp_path / "missing.toml")
 
 
 WORKFLOW = {

@@ -335,7 +335,7 @@ def test_threads_share_a_service(any_service):
 
 
 def test_a_service_sees_keys_that_another_process_added(tmp_path, key):
-    from sealflow.service.keys import StoreKeys
+    from sealflow.operations.keys import StoreKeys
 
     with (
         open_service(tmp_path / "s", "sqlite", key) as reader,

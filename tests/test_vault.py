@@ -17,9 +17,9 @@ from sealflow import (
     Resolver,
     SettingsError,
 )
-from sealflow.providers.registry import make_provider
-from sealflow.providers.settings import ProviderSettings
-from sealflow.resolver.source import ProviderSource
+from sealflow.providers.kinds import make_provider
+from sealflow.providers.options import ProviderSettings
+from sealflow.resolver.provider_source import ProviderSource
 from sealflow.testing import ProviderContract
 
 VALUE = "hunter2-from-vault"
@@ -469,13 +469,13 @@ async def test_retries_wait_as_long_as_the_server_asks(server, make):
     [
         ({"address": "vault.example.com"}, "https://"),
         ({"path": "apps/"}, "{name}"),
-        ({"login": {"method": "token", "token": "hvs.hunter2"}}, "never stands in the file"),
+        ({"login": {"method": "token", "token": "hvs.hunter2"}}, "never write a credential into the file"),
         ({"login": {"method": "token", "token": {}}}, "one source"),
         ({"login": {"method": "token", "token": {"env": "A", "file": "b"}}}, "one source"),
         ({"login": {"method": "magic"}}, "login"),
         (
             {"login": {"method": "userpass", "username": "a", "password": "hunter2"}},
-            "never stands in the file",
+            "never write a credential into the file",
         ),
         ({"tokn": "hunter2"}, "Known here"),
         ({"kv_version": 3}, "kv_version"),

@@ -52,15 +52,16 @@ if TYPE_CHECKING:
     from sealflow.providers.base import ExternalSecretProvider
     from sealflow.resolver.resolver import Resolver, SecretResolver
     from sealflow.resolver.scope import ExecutionScope
-    from sealflow.service.opening import open_service
-    from sealflow.service.service import SecretService
+    from sealflow.service.open_service import open_service
+    from sealflow.service.secret_service import SecretService
     from sealflow.stores.registry import SecretRegistry
     from sealflow.stores.select import StoreFallbackWarning
     from sealflow.workflow.engine import run_workflow
     from sealflow.workflow.execution import Execution, NodeRun, NodeState
-    from sealflow.workflow.graph import Link, Workflow
-    from sealflow.workflow.node import BaseNode, NodeConfig, NodeContext, Outputs, Retry, node
-    from sealflow.workflow.registry import register_node
+    from sealflow.workflow.function_node import node
+    from sealflow.workflow.node import BaseNode, NodeConfig, NodeContext, Outputs, Retry
+    from sealflow.workflow.node_types import register_node
+    from sealflow.workflow.workflow import Link, Workflow
 
 _ERRORS = (
     "AuditError DamagedRecordError FieldNotFoundError HostNotAllowedError InvalidMasterKeyError MasterKeyError "
@@ -80,15 +81,16 @@ _WHERE = {
     "providers.base": "ExternalSecretProvider",
     "resolver.resolver": "Resolver SecretResolver",
     "resolver.scope": "ExecutionScope",
-    "service.opening": "open_service",
-    "service.service": "SecretService",
+    "service.open_service": "open_service",
+    "service.secret_service": "SecretService",
     "stores.registry": "SecretRegistry",
     "stores.select": "StoreFallbackWarning",
     "workflow.engine": "run_workflow",
     "workflow.execution": "Execution NodeRun NodeState",
-    "workflow.graph": "Link Workflow",
-    "workflow.node": "BaseNode NodeConfig NodeContext Outputs Retry node",
-    "workflow.registry": "register_node",
+    "workflow.workflow": "Link Workflow",
+    "workflow.function_node": "node",
+    "workflow.node": "BaseNode NodeConfig NodeContext Outputs Retry",
+    "workflow.node_types": "register_node",
 }
 _MODULES = {name: f"sealflow.{module}" for module, names in _WHERE.items() for name in names.split()}
 

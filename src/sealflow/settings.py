@@ -44,30 +44,3 @@ class Settings:
             raise SettingsError("the storage path holds a NUL character", hint=f"Correct {STORAGE_PATH}")
         backend = backend or os.environ.get(STORAGE_BACKEND) or None
         return cls(Path(text).expanduser().absolute(), backend.strip().lower() if backend else None)
-
-
-def find_config(given: str | os.PathLike[str] | None = None, beside: Path | None = None) -> Path | None:
-    """Return the configuration: what is given, else what the variable names, else ``sealflow.toml`` in ``beside``."""
-    if given is not None:
-        return Path(given)
-    if os.environ.get(CONFIG):
-        return Path(os.environ[CONFIG])
-    path = (beside or Path.cwd()) / CONFIG_FILE
-    return path if path.exists() else None
-
-
-def audit_required(path: Path | None) -> bool:
-    """Whether ``[audit] required = true`` stands in the configuration; the rest of it is the providers' to check."""
-    if path is None:
-        return False
-    import tomllib
-
-    try:
-        data = tomllib.loads(path.read_bytes().decode())
-    except (OSError, ValueError):
-        raise SettingsError(f"{path} cannot be read as TOML", hint="Correct the file, or the path") from None
-    section = data.get("audit", {})
-    required = section.get("required", False) if isinstance(section, dict) else None
-    if not isinstance(required, bool):
-        raise SettingsError(f"{path}: audit.required is neither true nor false", hint="Correct the file")
-    return required

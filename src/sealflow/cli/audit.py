@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
+from sealflow.audit import FILE, AuditLog
 from sealflow.cli.common import json_option, print_json, print_table
 from sealflow.errors import SealflowError
 from sealflow.model import times
 from sealflow.settings import Settings
-from sealflow.stores.audit import FILE, AuditLog
 from sealflow.stores.select import open_registry
 
 

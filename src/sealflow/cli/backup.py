@@ -14,7 +14,7 @@ from sealflow.errors import MissingMasterKeyError
 from sealflow.settings import Settings
 
 if TYPE_CHECKING:
-    from sealflow.service.backup import BackupInfo
+    from sealflow.operations.backup import BackupInfo
 
 _file = click.argument("file", type=click.Path(path_type=Path))
 
@@ -32,8 +32,8 @@ def create(file: Path, as_json: bool) -> None:
 
     It holds the store's keys in their wrapped form: the master key alone opens it, and nothing else does.
     """
-    from sealflow.service.backup import create_backup
-    from sealflow.stores.audit import Event
+    from sealflow.audit import Event
+    from sealflow.operations.backup import create_backup
     from sealflow.stores.select import open_registry
 
     settings = Settings.load()
@@ -51,7 +51,7 @@ def create(file: Path, as_json: bool) -> None:
 @json_option
 def verify(file: Path, as_json: bool) -> None:
     """Check FILE: every bit of it, and, where the master key is configured, that every record opens."""
-    from sealflow.service.backup import verify_backup
+    from sealflow.operations.backup import verify_backup
 
     plain = verify_backup(file, ())
     keys = _keys(Settings.load(), plain.store_id)
@@ -67,9 +67,9 @@ def restore(file: Path, yes: bool, as_json: bool) -> None:
 
     All is checked before anything is touched; what was there is kept beside the store.
     """
-    from sealflow.service.backup import verify_backup
-    from sealflow.service.restore import restore_backup
-    from sealflow.stores.audit import Event
+    from sealflow.audit import Event
+    from sealflow.operations.backup import verify_backup
+    from sealflow.operations.restore import restore_backup
     from sealflow.stores.select import existing_backend
 
     settings = Settings.load()

@@ -72,7 +72,7 @@ def _known() -> Known:
 @contextlib.contextmanager
 def _asking(config: Path | None, beside: Path) -> Iterator[Ask]:
     """Give what resolves a reference and keeps nothing but the error."""
-    from sealflow.resolver.opening import opened_resolver
+    from sealflow.resolver.open_resolver import opened_resolver
 
     with opened_resolver(config, beside=beside, needs_local=False) as resolver, asyncio.Runner() as runner:
 

@@ -18,7 +18,7 @@ from sealflow.stores.registry import SecretRegistry
 from sealflow.stores.select import open_registry
 
 if TYPE_CHECKING:
-    from sealflow.stores.audit import Event
+    from sealflow.audit import Event
 
 MAX_INPUT = 8 << 20
 
@@ -67,7 +67,7 @@ def open_listing() -> SecretRegistry:
 
 def record(settings: Settings, event: Event) -> None:
     """Write into the store's audit trail what a command did without opening the service."""
-    from sealflow.stores.audit import FILE, AuditLog
+    from sealflow.audit import FILE, AuditLog
 
     AuditLog(settings.path / FILE).record(event, now=True)
 

@@ -20,7 +20,7 @@ import click
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from sealflow.service.service import SecretService
+    from sealflow.service.secret_service import SecretService
     from sealflow.workflow.execution import Execution
 
 _EXAMPLE_HOST = "127.0.0.1:8765"
@@ -65,7 +65,7 @@ def demo() -> None:
 
 def _demonstrate(folder: Path, credentials: Credentials, out: Transcript) -> tuple[list[str], Execution]:
     from sealflow.crypto.master_key import MasterKey
-    from sealflow.service.opening import open_service
+    from sealflow.service.open_service import open_service
 
     log_file = folder / "demo.log"
     with _logging_to(log_file), open_service(folder / "store", None, MasterKey.generate()) as service:
@@ -108,7 +108,7 @@ async def _run(file: Path, text: str, service: SecretService, credentials: Crede
     from aiohttp import web
 
     from sealflow.workflow.engine import run_workflow
-    from sealflow.workflow.graph import Workflow
+    from sealflow.workflow.workflow import Workflow
 
     runner = web.AppRunner(_server(credentials), access_log=None)
     await runner.setup()

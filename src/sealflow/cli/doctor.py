@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from sealflow.cli.common import json_option, print_json
-from sealflow.settings import Settings, find_config
+from sealflow.config import find_config
+from sealflow.settings import Settings
 
 
 @click.command()
@@ -15,8 +16,7 @@ def doctor(as_json: bool) -> None:
 
     Exit code 1 when there is an error or a warning: good for CI. Notes alone are 0.
     """
-    from sealflow.providers.doctor import examine_config
-    from sealflow.service.doctor import examine
+    from sealflow.operations.doctor import examine, examine_config
 
     found = [*examine(Settings.load()), *examine_config(find_config())]
     serious = [item for item in found if item.level != "note"]

@@ -18,7 +18,7 @@ from sealflow.errors import MasterKeyError, SealflowError
 from sealflow.settings import Settings
 
 if TYPE_CHECKING:
-    from sealflow.service.keys import Progress
+    from sealflow.operations.keys import Progress
 
 
 @click.group()
@@ -52,7 +52,7 @@ def generate(out: Path | None) -> None:
 @json_option
 def status(as_json: bool) -> None:
     """Show the keys of the store, their ids and uses. Needs no master key."""
-    from sealflow.service.key_status import key_status
+    from sealflow.operations.keys import key_status
     from sealflow.stores.select import open_registry
 
     settings = Settings.load()
@@ -103,8 +103,8 @@ def add(
 
     Then give the new key to every process, and remove the old one with `sealflow key remove ID`.
     """
-    from sealflow.service.keys import StoreKeys
-    from sealflow.service.opening import open_existing
+    from sealflow.operations.keys import StoreKeys
+    from sealflow.service.open_service import open_existing
 
     given = [key_file, new_file, keychain, passphrase or None, passphrase_file, recovery or None]
     if sum(item is not None for item in given) != 1:
@@ -135,8 +135,8 @@ def remove(kek_id: str, yes: bool, as_json: bool) -> None:
 
     Processes that have only this key cannot open the store afterwards. The last key cannot be removed.
     """
-    from sealflow.service.keys import StoreKeys
-    from sealflow.service.opening import open_existing
+    from sealflow.operations.keys import StoreKeys
+    from sealflow.service.open_service import open_existing
 
     with open_existing() as service:
         confirm(f"Remove the master key {kek_id} from this store?", yes, "remove")
@@ -156,8 +156,8 @@ def rotate_dek(as_json: bool) -> None:
 
     `sealflow key reencrypt` then brings the old records to it.
     """
-    from sealflow.service.keys import StoreKeys
-    from sealflow.service.opening import open_existing
+    from sealflow.operations.keys import StoreKeys
+    from sealflow.service.open_service import open_existing
 
     with open_existing() as service:
         dek_id = StoreKeys(service).rotate_dek()
@@ -174,8 +174,8 @@ def reencrypt(as_json: bool) -> None:
 
     Others read and write meanwhile. It may be stopped anywhere, and goes on where it was when it is run again.
     """
-    from sealflow.service.keys import StoreKeys
-    from sealflow.service.opening import open_existing
+    from sealflow.operations.keys import StoreKeys
+    from sealflow.service.open_service import open_existing
 
     with open_existing() as service, _progress(quiet=as_json) as progress:
         result = StoreKeys(service).reencrypt(progress)

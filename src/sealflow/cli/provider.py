@@ -10,7 +10,7 @@ import click
 
 from sealflow.cli.common import json_option, options, print_json, print_table
 from sealflow.errors import SealflowError, SettingsError
-from sealflow.model.wording import closest
+from sealflow.wording import closest
 
 config_option = click.option(
     "--config",
@@ -29,8 +29,8 @@ def provider() -> None:
 @_common
 def list_(config: Path | None, as_json: bool) -> None:
     """List the providers in the order in which they are asked."""
-    from sealflow.providers.settings import load_file
-    from sealflow.settings import find_config
+    from sealflow.config import find_config, load_config
+    from sealflow.providers.options import provider_settings
 
     found = [
         {
@@ -40,7 +40,7 @@ def list_(config: Path | None, as_json: bool) -> None:
             "ttl": item.ttl,
             "max_stale": item.max_stale,
         }
-        for item in load_file(find_config(config)).ordered()
+        for item in provider_settings(load_config(find_config(config)))
     ]
     if as_json:
         print_json(found)
@@ -62,7 +62,7 @@ def list_(config: Path | None, as_json: bool) -> None:
 @_common
 def test(name: str, secret: str | None, config: Path | None, as_json: bool) -> None:
     """Say whether the provider NAME would answer, and what is wrong if not."""
-    from sealflow.resolver.opening import opened_resolver
+    from sealflow.resolver.open_resolver import opened_resolver
 
     with opened_resolver(config) as resolver:
         found = {item.name: item for item in resolver.providers}

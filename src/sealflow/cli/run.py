@@ -20,7 +20,7 @@ from sealflow.cli.provider import config_option
 if TYPE_CHECKING:
     from sealflow.workflow.engine import OnChange
     from sealflow.workflow.execution import Execution, NodeRun
-    from sealflow.workflow.graph import Workflow
+    from sealflow.workflow.workflow import Workflow
 
 _SIGNS = {"completed": "ok", "failed": "FAILED", "skipped": "skipped"}
 
@@ -58,7 +58,7 @@ def run(
     What it prints holds no secret's value: they are masked as ***.
     """
     from sealflow.workflow.engine import unhandled_errors
-    from sealflow.workflow.graph import Workflow
+    from sealflow.workflow.workflow import Workflow
 
     logging.basicConfig(
         level=log_level.upper(), stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
@@ -88,7 +88,7 @@ def _input(text: str | None) -> Any:
 def _execute(
     workflow: Workflow, inputs: Any, config: Path | None, beside: Path, limits: dict[str, Any], *, quiet: bool
 ) -> Execution:
-    from sealflow.resolver.opening import opened_resolver
+    from sealflow.resolver.open_resolver import opened_resolver
     from sealflow.resolver.resolver import Resolver
     from sealflow.workflow.engine import run_workflow
 

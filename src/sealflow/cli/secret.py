@@ -96,7 +96,7 @@ def create(
     Its values come from a prompt without echo, from files (--field NAME=@FILE), or as JSON on standard input.
     """
     from sealflow.model.types import type_model
-    from sealflow.service.opening import open_service
+    from sealflow.service.open_service import open_service
 
     required = [
         key
@@ -127,7 +127,7 @@ def create(
 @json_option
 def get(name: str, version: int | None, field: str | None, reveal: bool, as_json: bool) -> None:
     """Show the metadata of NAME and the names of its fields; values only with --reveal."""
-    from sealflow.service.opening import open_service
+    from sealflow.service.open_service import open_service
 
     if field is not None and not reveal:
         raise click.UsageError("--field prints a value and needs --reveal")
@@ -215,7 +215,7 @@ def update(
 
     --field changes the fields that it names and keeps the others; --from-json gives all fields anew.
     """
-    from sealflow.service.opening import open_service
+    from sealflow.service.open_service import open_service
 
     changes = {key: value for key, value in metadata.items() if value}
     for item in clear:
@@ -245,7 +245,7 @@ def update(
 @json_option
 def delete(name: str, yes: bool, expected_version: int | None, as_json: bool) -> None:
     """Delete NAME; its versions stay in the store until they are destroyed."""
-    from sealflow.service.opening import open_service
+    from sealflow.service.open_service import open_service
 
     with open_service() as service:
         service.history(name)  # that there is one: its value is nobody's business here

@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
+from sealflow.audit import Event, key_event
 from sealflow.cli.common import confirm, counted, json_option, print_json, record
 from sealflow.crypto.key_file import default_key_file, write_key_file
 from sealflow.crypto.key_sources import find_master_key, find_master_keys
 from sealflow.crypto.master_key import KeySource, MasterKey
 from sealflow.errors import MissingMasterKeyError
 from sealflow.settings import MASTER_KEY_KEYCHAIN, STORAGE_BACKEND, Settings
-from sealflow.stores.audit import Event, key_event
 from sealflow.stores.registry import SecretRegistry
 from sealflow.stores.select import open_registry
 
@@ -126,7 +126,7 @@ def migrate(target: str | None, remove_old: bool, yes: bool, as_json: bool) -> N
 
     It stays in its directory; the old store is put aside there until --remove-old. Killed half-way, run it again.
     """
-    from sealflow.service.migrate import migrate_store, remove_old_stores
+    from sealflow.operations.migrate import migrate_store, remove_old_stores
 
     settings = Settings.load()
     if (target is None) != remove_old:

@@ -12,7 +12,7 @@ from sealflow.cli.common import confirm, expected_option, json_option, print_jso
 @json_option
 def history(name: str, as_json: bool) -> None:
     """List the kept versions of NAME, those of a deleted secret too. Shows no values."""
-    from sealflow.service.opening import open_existing
+    from sealflow.service.open_service import open_existing
 
     with open_existing() as service:
         found = [item.to_dict() for item in service.history(name)]
@@ -44,7 +44,7 @@ def rollback(name: str, version: int, expected_version: int | None, as_json: boo
 
     Its hosts, workflows and expiry stay as they are now: going back to an old value widens nothing.
     """
-    from sealflow.service.opening import open_existing
+    from sealflow.service.open_service import open_existing
 
     with open_existing() as service:
         info = service.rollback(name, version, expected_version=expected_version)
@@ -59,7 +59,7 @@ def rollback(name: str, version: int, expected_version: int | None, as_json: boo
 @json_option
 def undelete(name: str, as_json: bool) -> None:
     """Bring the deleted secret NAME back, with its versions."""
-    from sealflow.service.opening import open_existing
+    from sealflow.service.open_service import open_existing
 
     with open_existing() as service:
         info = service.undelete(name)
@@ -77,7 +77,7 @@ def undelete(name: str, as_json: bool) -> None:
 @json_option
 def destroy(name: str, versions: tuple[int, ...], everything: bool, yes: bool, as_json: bool) -> None:
     """Overwrite versions of NAME for good: nothing brings them back but a backup."""
-    from sealflow.service.opening import open_existing
+    from sealflow.service.open_service import open_existing
 
     if bool(versions) == everything:
         raise click.UsageError("give --version N (repeatable), or --all")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from sealflow.errors import SecretValidationError
-from sealflow.model.wording import shown
+from sealflow.wording import shown
 
 NAME_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_-]{0,127}"
 _NAME = re.compile(NAME_PATTERN)

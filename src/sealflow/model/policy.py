@@ -13,7 +13,7 @@ from sealflow.errors import SecretValidationError
 from sealflow.model import times
 from sealflow.model.hosts import HOST_RULE, HostPattern
 from sealflow.model.json_value import canonical
-from sealflow.model.wording import shown
+from sealflow.wording import shown
 
 EXPIRY_NOTICE = timedelta(days=14)
 

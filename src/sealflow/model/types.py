@@ -18,7 +18,6 @@ from pydantic import (
     ConfigDict,
     RootModel,
     StringConstraints,
-    ValidationError,
 )
 
 from sealflow.errors import SecretValidationError
@@ -26,7 +25,9 @@ from sealflow.model import times
 from sealflow.model.json_value import canonical
 from sealflow.model.maskable import MIN_LENGTH, unmaskable_fields
 from sealflow.model.names import NAME_RULE, canonical_type, is_name
-from sealflow.model.wording import closest, shown
+from sealflow.model.validation import validate
+from sealflow.plugins import Plugins
+from sealflow.wording import shown
 
 MAX_DATA_BYTES = 1 << 20  # a mebibyte of canonical JSON, as much as Vault takes by default
 _MAX_DEPTH = 32
@@ -86,14 +87,18 @@ class Custom(RootModel[dict[str, Any]]):
     model_config = ConfigDict(strict=True, hide_input_in_errors=True)
 
 
-_types: dict[str, type[BaseModel]] = {
-    "api_key": ApiKey,
-    "basic_auth": BasicAuth,
-    "bearer_token": BearerToken,
-    "oauth": OAuth,
-    "custom": Custom,
-}
-_entry_points_loaded = False
+TYPES: Plugins[type[BaseModel]] = Plugins(
+    "sealflow.secret_types",
+    {
+        "api_key": "sealflow.model.types:ApiKey",
+        "basic_auth": "sealflow.model.types:BasicAuth",
+        "bearer_token": "sealflow.model.types:BearerToken",
+        "oauth": "sealflow.model.types:OAuth",
+        "custom": "sealflow.model.types:Custom",
+    },
+    what="secret type",
+    error=SecretValidationError,
+)
 
 
 def register_secret_type(name: str, model: type[BaseModel]) -> None:
@@ -102,41 +107,20 @@ def register_secret_type(name: str, model: type[BaseModel]) -> None:
     Packages do the same with an entry point in the group ``sealflow.secret_types`` whose value is the model.
     Raises SecretValidationError when the name is taken by another model or breaks the name grammar.
     """
-    name = canonical_type(name)
-    if _types.get(name, model) is not model:
-        raise SecretValidationError(
-            f"the secret type {name!r} exists", hint="Choose another name", field="type"
-        )
-    _types[name] = model
+    TYPES.register(canonical_type(name), model)
 
 
 def secret_type_names() -> tuple[str, ...]:
     """Return the names of all types that can be created, those of installed packages included."""
-    _load_entry_points()
-    return tuple(sorted(_types))
+    return TYPES.names()
 
 
 def type_model(name: str) -> type[BaseModel]:
     """Return a type's model, or raise SecretValidationError with the closest names."""
-    name = canonical_type(name)
-    if name not in _types:
-        _load_entry_points()
-    if name not in _types:
-        raise SecretValidationError(
-            f"there is no secret type {shown(name)}", hint=closest(name, _types, what="types"), field="type"
-        )
-    return _types[name]
-
-
-def _load_entry_points() -> None:
-    global _entry_points_loaded  # noqa: PLW0603 - read once a process
-    if _entry_points_loaded:
-        return
-    from importlib.metadata import entry_points
-
-    for entry in entry_points(group="sealflow.secret_types"):
-        register_secret_type(entry.name, entry.load())
-    _entry_points_loaded = True
+    try:
+        return TYPES.get(canonical_type(name))
+    except SecretValidationError as error:
+        raise error.placed(field="type") from None
 
 
 def validated(type_name: str, data: object, *, allow_short: bool = True) -> dict[str, Any]:
@@ -153,15 +137,11 @@ def validated(type_name: str, data: object, *, allow_short: bool = True) -> dict
         raise SecretValidationError(
             "a secret's data is a mapping of fields", hint="Give {field: value}", field="data"
         )
-    problem = None
-    try:
-        dumped = model.model_validate(dict(data)).model_dump()
-    except ValidationError as error:
-        # Only what holds no input is taken over, and nothing is raised in here: __context__ would keep it.
-        first = error.errors(include_input=False, include_context=False, include_url=False)[0]
-        problem = (str(first["loc"][0]) if first["loc"] else "data", first["type"])
-    if problem is not None:
-        raise _field_error(type_name, model, *problem)
+    checked, problems = validate(model, dict(data))
+    if checked is None:
+        first = problems[0]
+        raise _field_error(type_name, model, str(first.loc[0]) if first.loc else "data", first.kind)
+    dumped = checked.model_dump()
     fields = {key: value for key, value in dumped.items() if value is not None or model is Custom}
     if not fields:
         raise SecretValidationError(

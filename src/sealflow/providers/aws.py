@@ -33,9 +33,9 @@ from sealflow.errors import (
     ProviderUnavailableError,
     SettingsError,
 )
-from sealflow.providers.registry import Reveal
-from sealflow.providers.settings import CredentialSource, Strict
-from sealflow.providers.threads import SdkThreads
+from sealflow.providers.credentials import Reveal
+from sealflow.providers.options import CredentialSource, Strict
+from sealflow.providers.sdk_threads import SdkThreads
 
 BATCH = 20  # the API's limit for BatchGetSecretValue
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from sealflow.errors import ProviderDeniedError, ProviderMalformedError, ProviderUnavailableError
-from sealflow.model.wording import shown
-from sealflow.providers.registry import Reveal
-from sealflow.providers.settings import Strict
+from sealflow.providers.credentials import Reveal
+from sealflow.providers.options import Strict
+from sealflow.wording import shown
 
 _MAX_BYTES = 1 << 20
 

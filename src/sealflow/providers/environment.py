@@ -6,8 +6,8 @@ import os
 from typing import Any, ClassVar
 
 from sealflow.errors import ProviderMalformedError
-from sealflow.providers.registry import Reveal
-from sealflow.providers.settings import Strict
+from sealflow.providers.credentials import Reveal
+from sealflow.providers.options import Strict
 
 
 class EnvironmentOptions(Strict):

@@ -18,11 +18,11 @@ from sealflow.errors import (
     ProviderMalformedError,
     ProviderUnavailableError,
 )
-from sealflow.model.wording import shown
-from sealflow.providers.registry import Reveal
-from sealflow.providers.settings import Strict
-from sealflow.providers.threads import SdkThreads
+from sealflow.providers.credentials import Reveal
+from sealflow.providers.options import Strict
+from sealflow.providers.sdk_threads import SdkThreads
 from sealflow.providers.vault_login import Login, Token, log_in
+from sealflow.wording import shown
 
 _MAX_BYTES = 4 << 20
 _RENEW_AT = 2 / 3  # of the lease: time for a second try before it ends

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 from pydantic import Field
 
 from sealflow.errors import SettingsError
-from sealflow.providers.settings import CredentialSource, Strict
+from sealflow.providers.options import CredentialSource, Strict
 
 if TYPE_CHECKING:
     import hvac
 
-    from sealflow.providers.registry import Reveal
+    from sealflow.providers.credentials import Reveal
 
 
 class Token(NamedTuple):

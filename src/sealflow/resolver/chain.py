@@ -7,10 +7,10 @@ import logging
 from collections.abc import Iterable, Sequence
 
 from sealflow.errors import ProviderUnavailableError, SealflowError, SecretNotFoundError
-from sealflow.model.wording import closest, shown
 from sealflow.providers.base import ExternalSecretProvider, Found
-from sealflow.providers.local import LOCAL, LocalStore
-from sealflow.resolver.source import ProviderSource, denied_or_malformed
+from sealflow.resolver.local import LOCAL, LocalStore
+from sealflow.resolver.provider_source import ProviderSource, denied_or_malformed
+from sealflow.wording import closest, shown
 
 log = logging.getLogger("sealflow.resolver")
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any, Protocol, Self, runtime_checkable
 
 from sealflow.providers.base import ExternalSecretProvider
-from sealflow.providers.local import LocalStore
-from sealflow.providers.settings import ProviderSettings
+from sealflow.providers.options import ProviderSettings
 from sealflow.resolver.chain import Chain
+from sealflow.resolver.local import LocalStore
+from sealflow.resolver.provider_source import ProviderSource
 from sealflow.resolver.scope import ExecutionScope
-from sealflow.resolver.source import ProviderSource
-from sealflow.service.service import SecretService
+from sealflow.service.secret_service import SecretService
 
 
 @runtime_checkable

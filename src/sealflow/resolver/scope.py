@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
+from sealflow.audit import AuditLog, Event
 from sealflow.errors import (
     FieldNotFoundError,
     SealflowError,
@@ -20,12 +21,11 @@ from sealflow.model.maskable import CARRIED_MIN_LENGTH, confidential_values
 from sealflow.model.places import Place, references_in, spelled_path, substituted
 from sealflow.model.policy import Policy
 from sealflow.model.references import Reference
-from sealflow.model.wording import closest, shown
 from sealflow.providers.base import Found
 from sealflow.resolver.chain import Chain, Key
 from sealflow.resolver.encodings import texts
 from sealflow.resolver.redactor import Redactor
-from sealflow.stores.audit import AuditLog, Event
+from sealflow.wording import closest, shown
 
 log = logging.getLogger("sealflow.resolver")
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sealflow.errors import DamagedRecordError, SecretValidationError
+from sealflow.errors import DamagedRecordError
 from sealflow.model import times
 from sealflow.model.names import BUILT_IN_TYPES, canonical_type
 from sealflow.model.policy import Policy
 from sealflow.model.secret import SecretInfo, SecretMetadata
 from sealflow.model.stored import StoredRecord, StoredSecret
+from sealflow.service.drafts import checked_tags
 from sealflow.stores.registry import SecretRegistry
 
 
@@ -55,22 +56,3 @@ def info_of(record: StoredRecord) -> SecretInfo:
 def stored_info(secret: StoredSecret) -> SecretInfo:
     current = secret.current
     return info_of(StoredRecord(*secret[:6], current.version, current.type, current.policy, None))
-
-
-def checked_description(text: str | None) -> str | None:
-    if text is not None and (not isinstance(text, str) or len(text) > 2000 or "\0" in text):
-        raise SecretValidationError(
-            "the description is no text of up to 2,000 characters", field="description"
-        )
-    return text
-
-
-def checked_tags(tags: Iterable[str]) -> tuple[str, ...]:
-    given = None if isinstance(tags, str | bytes) or not isinstance(tags, Iterable) else tuple(tags)
-    if given is None or not all(
-        isinstance(tag, str) and 0 < len(tag) <= 128 and tag.isprintable() for tag in given
-    ):
-        raise SecretValidationError(
-            "tags are a list of texts of 1 to 128 characters", hint="Give a list", field="tags"
-        )
-    return tuple(sorted(set(given)))

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Self
 
 from sealflow.errors import DamagedRecordError, StoreError, StoreUnavailableError
 from sealflow.model.stored import KeyringDocument, StoredRecord, StoredSecret, StoredVersion
-from sealflow.stores import private
+from sealflow.stores import private_files
 from sealflow.stores.documents import (
     damage,
     keyring_document,
@@ -24,6 +24,7 @@ from sealflow.stores.documents import (
     read_secret,
     secret_document,
 )
+from sealflow.stores.lock import StoreLock
 from sealflow.stores.registry import Snapshot, StoreStatus
 
 KEYRING = "keyring.json"
@@ -42,7 +43,7 @@ class FileStore:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lock = private.StoreLock(path / LOCK)
+        self._lock = StoreLock(path / LOCK)
         self._closed = False
         self.read_only = not os.access(path, os.W_OK)
         self.store_id = ""
@@ -55,8 +56,8 @@ class FileStore:
     def create(cls, path: Path, store_id: str, keyring: KeyringDocument) -> Self:
         store = cls(path)
         store.store_id = store_id
-        private.make_directory(path / RECORDS)
-        private.write_atomically(path / KEYRING, _keyring_json(store_id, keyring))
+        private_files.make_directory(path / RECORDS)
+        private_files.write_atomically(path / KEYRING, _keyring_json(store_id, keyring))
         return store
 
     @classmethod
@@ -66,7 +67,7 @@ class FileStore:
         store = cls(path)
         if not store.read_only:
             for item in (path / KEYRING, *(path / RECORDS).glob("*.json")):
-                private.tighten(item)
+                private_files.tighten(item)
         if os.path.lexists(path / JOURNAL):
             with store._lock.held():
                 store._finish_journal()
@@ -152,7 +153,7 @@ class FileStore:
     def problems(self) -> list[str]:
         found = []
         for path in sorted((self._path / RECORDS).iterdir()):
-            if path.name.startswith(private.TEMPORARY):
+            if path.name.startswith(private_files.TEMPORARY):
                 continue
             try:
                 self._secret(path)
@@ -173,7 +174,7 @@ class FileStore:
         """Do again what a writer had written down and was killed doing; the lock is held."""
         path = self._path / JOURNAL
         try:
-            content = private.read_file(path, sys.maxsize)
+            content = private_files.read_file(path, sys.maxsize)
         except FileNotFoundError:
             return
         with _damage(path):
@@ -187,13 +188,13 @@ class FileStore:
         for name, text in changes.items():
             path = self._path / name
             if text is not None:
-                private.write_atomically(path, text.encode())
+                private_files.write_atomically(path, text.encode())
                 continue
             try:
                 path.unlink(missing_ok=True)
-                private.sync_directory(path.parent)
+                private_files.sync_directory(path.parent)
             except OSError as error:
-                private.raise_for(error, path, "removed")
+                private_files.raise_for(error, path, "removed")
         (self._path / JOURNAL).unlink(missing_ok=True)
 
     def _record_path(self, name: str) -> Path:
@@ -205,7 +206,7 @@ class FileStore:
         if not (self._path / RECORDS).is_dir():
             raise DamagedRecordError(f"{self._path / RECORDS} is missing", hint="Restore it from a backup")
         for path in (self._path / RECORDS).glob("*.json"):
-            if path.name.startswith(private.TEMPORARY):
+            if path.name.startswith(private_files.TEMPORARY):
                 continue
             try:
                 yield self._secret(path)
@@ -214,7 +215,7 @@ class FileStore:
 
     def _document(self, path: Path) -> dict[str, Any]:
         try:
-            content = private.read_file(path, _MAX_DOCUMENT)
+            content = private_files.read_file(path, _MAX_DOCUMENT)
         except FileNotFoundError:
             if path.name == KEYRING:
                 raise DamagedRecordError(f"{path} is missing", hint="Restore it from a backup") from None
@@ -274,7 +275,7 @@ class _Transaction:
             changes[path] = None if secret is None else _secret_json(secret).decode()
         if len(changes) > 1:
             journal = json.dumps({"format": FORMAT, "files": changes})
-            private.write_atomically(store._path / JOURNAL, journal.encode())
+            private_files.write_atomically(store._path / JOURNAL, journal.encode())
         store._apply(changes)
 
 

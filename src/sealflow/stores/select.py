@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import secrets
@@ -12,16 +11,24 @@ from pathlib import Path
 
 from sealflow.errors import DamagedRecordError, SettingsError, StoreError, StoreUnavailableError
 from sealflow.model.stored import KeyringDocument
-from sealflow.model.wording import closest, shown
+from sealflow.plugins import Plugins
 from sealflow.settings import STORAGE_BACKEND, Settings
-from sealflow.stores import private
+from sealflow.stores import private_files
+from sealflow.stores.lock import StoreLock
 from sealflow.stores.registry import SecretRegistry
 
 MARKER = "store.json"
 DEFAULT_BACKEND = "sqlite"
-_BUILT_IN = {"sqlite": "sealflow.stores.sqlite:SqliteStore", "file": "sealflow.stores.file:FileStore"}
 MAIN_FILES = {"sqlite": "secrets.db", "file": "keyring.json"}
 """Our own backends, by the file whose presence tells of them: known without importing them."""
+
+BACKENDS: Plugins[type[SecretRegistry]] = Plugins(
+    "sealflow.stores",
+    {"sqlite": "sealflow.stores.sqlite:SqliteStore", "file": "sealflow.stores.file:FileStore"},
+    what="storage backend",
+    error=SettingsError,
+    unusable=StoreUnavailableError,
+)
 
 NewKeyring = Callable[[str], KeyringDocument]
 """Called with a new store's id, before anything is written; may raise MissingMasterKeyError."""
@@ -31,35 +38,6 @@ class StoreFallbackWarning(UserWarning):
     """SQLite could not be initialised, and the file store was made in its place."""
 
 
-def backend_class(name: str) -> type[SecretRegistry]:
-    """Return a backend's class by its name; SettingsError for an unknown one, StoreUnavailableError for one
-    whose library is not installed.
-    """
-    module, _, attribute = _target(name).partition(":")
-    try:
-        found: type[SecretRegistry] = getattr(importlib.import_module(module), attribute)
-    except ImportError as error:
-        raise StoreUnavailableError(
-            f"the {name} store cannot be used here ({error})", hint="Install what it needs"
-        ) from None
-    return found
-
-
-def _target(name: str) -> str:
-    """Return ``module:class`` of a backend."""
-    if name in _BUILT_IN:
-        return _BUILT_IN[name]
-    from importlib.metadata import entry_points
-
-    entry = next(iter(entry_points(group="sealflow.stores", name=name)), None)
-    if entry is None:
-        raise SettingsError(
-            f"there is no storage backend {shown(name)}",
-            hint=f"{closest(name, _BUILT_IN, what='backends')}. See {STORAGE_BACKEND}",
-        )
-    return entry.value
-
-
 def open_registry(settings: Settings, new_keyring: NewKeyring | None = None) -> SecretRegistry:
     """Open the store in ``settings.path``, or make it when nothing is there and ``new_keyring`` is given.
 
@@ -67,12 +45,12 @@ def open_registry(settings: Settings, new_keyring: NewKeyring | None = None) -> 
     asked for than the one that is there, and DamagedRecordError for a marker or store that cannot be understood.
     """
     if settings.backend is not None:
-        _target(settings.backend)
+        BACKENDS.check(settings.backend)
     backend = existing_backend(settings)
     if backend is None and new_keyring is not None:
-        private.make_directory(settings.path)
-        private.secure_directory(settings.path, ours=False)
-        with private.StoreLock(settings.path / "store.lock").held():
+        private_files.make_directory(settings.path)
+        private_files.secure_directory(settings.path, ours=False)
+        with StoreLock(settings.path / "store.lock").held():
             backend = existing_backend(settings)
             if backend is None:
                 return _create(settings, new_keyring)
@@ -80,8 +58,8 @@ def open_registry(settings: Settings, new_keyring: NewKeyring | None = None) -> 
         raise StoreUnavailableError(
             f"there is no store in {settings.path}", hint="Run `sealflow init`, or check the path"
         )
-    private.secure_directory(settings.path, ours=True)
-    registry = backend_class(backend).open(settings.path)
+    private_files.secure_directory(settings.path, ours=True)
+    registry = BACKENDS.get(backend).open(settings.path)
     if not os.path.lexists(settings.path / MARKER) and os.access(settings.path, os.W_OK):
         mark(settings.path, registry)  # a crash came between the store and its marker
     return registry
@@ -103,7 +81,7 @@ def existing_backend(settings: Settings) -> str | None:
                 )
             found = there[0] if there else None
     except PermissionError as error:
-        private.raise_for(error, path, "read")
+        private_files.raise_for(error, path, "read")
     if found is not None and settings.backend not in (None, found):
         raise SettingsError(
             f"{path} holds a {found} store, and {settings.backend} was asked for",
@@ -114,7 +92,7 @@ def existing_backend(settings: Settings) -> str | None:
 
 def _marked(path: Path) -> str | None:
     try:
-        content = private.read_file(path / MARKER, 4096)
+        content = private_files.read_file(path / MARKER, 4096)
     except FileNotFoundError:
         return None
     try:
@@ -134,7 +112,7 @@ def _create(settings: Settings, new_keyring: NewKeyring) -> SecretRegistry:
     keyring = new_keyring(store_id)
     name = settings.backend or DEFAULT_BACKEND
     try:
-        registry = backend_class(name).create(settings.path, store_id, keyring)
+        registry = BACKENDS.get(name).create(settings.path, store_id, keyring)
     except StoreError as error:
         if settings.backend is not None:
             raise  # asked for by name: another one would be a surprise
@@ -143,7 +121,7 @@ def _create(settings: Settings, new_keyring: NewKeyring) -> SecretRegistry:
             StoreFallbackWarning,
             stacklevel=4,
         )
-        registry = backend_class("file").create(settings.path, store_id, keyring)
+        registry = BACKENDS.get("file").create(settings.path, store_id, keyring)
     mark(settings.path, registry)
     return registry
 
@@ -151,4 +129,4 @@ def _create(settings: Settings, new_keyring: NewKeyring) -> SecretRegistry:
 def mark(path: Path, registry: SecretRegistry) -> None:
     """Write down which store is in a directory: it is live from this moment on."""
     marker = {"format": 1, "store_id": registry.store_id, "backend": registry.backend}
-    private.write_atomically(path / MARKER, json.dumps(marker).encode())
+    private_files.write_atomically(path / MARKER, json.dumps(marker).encode())

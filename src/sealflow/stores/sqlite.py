@@ -20,7 +20,8 @@ from typing import Any, ClassVar, NoReturn, Self
 from sealflow.errors import DamagedRecordError, StoreError, StoreFullError, StoreUnavailableError
 from sealflow.model import times
 from sealflow.model.stored import KeyringDocument, StoredRecord, StoredSecret
-from sealflow.stores import private
+from sealflow.stores import private_files
+from sealflow.stores.lock import StoreLock
 from sealflow.stores.registry import Snapshot, StoreStatus
 from sealflow.stores.schema import APPLICATION_ID, SCHEMA_VERSION
 from sealflow.stores.sqlite_rows import (
@@ -62,7 +63,7 @@ class SqliteStore:
     def __init__(self, path: Path) -> None:
         self._path = path = path.absolute()
         self._database = path / DATABASE
-        self._lock = private.StoreLock(path / LOCK)
+        self._lock = StoreLock(path / LOCK)
         self._read_mutex = threading.Lock()
         self._pid = os.getpid()
         self.read_only = not os.access(path, os.W_OK)
@@ -81,12 +82,12 @@ class SqliteStore:
     def create(cls, path: Path, store_id: str, keyring: KeyringDocument) -> Self:
         """Make the database beside its place, with schema, id and keyring, and put it there when it is whole."""
         store = cls(path)
-        draft = path / (private.TEMPORARY + DATABASE)
+        draft = path / (private_files.TEMPORARY + DATABASE)
         try:
             draft.unlink(missing_ok=True)
-            os.close(private.create_file(draft))
+            os.close(private_files.create_file(draft))
         except OSError as error:
-            private.raise_for(error, draft, "made")
+            private_files.raise_for(error, draft, "made")
         try:
             connection = sqlite3.connect(draft, isolation_level=None)
             try:
@@ -101,7 +102,7 @@ class SqliteStore:
                 connection.close()
             draft.replace(store._database)
             store._rows("SELECT 1")  # and it can have a write-ahead log here
-            private.sync_directory(path)
+            private_files.sync_directory(path)
         except (sqlite3.Error, StoreError) as error:
             store.close()
             for file in (draft, *(path / (DATABASE + suffix) for suffix in ("", "-wal", "-shm"))):
@@ -120,7 +121,7 @@ class SqliteStore:
         try:
             for suffix in ("", "-wal", "-shm"):
                 if not store.read_only:
-                    private.tighten(path / (DATABASE + suffix))
+                    private_files.tighten(path / (DATABASE + suffix))
             version = store._rows("PRAGMA user_version")[0][0]
             if version > SCHEMA_VERSION:
                 raise StoreUnavailableError(

@@ -11,11 +11,11 @@ from sealflow.model import times
 from sealflow.model.places import Place, place_of, references_in, spelled_path
 from sealflow.model.references import Reference, parse
 from sealflow.model.secret import SecretInfo
-from sealflow.model.wording import closest
+from sealflow.wording import closest
 from sealflow.workflow import document
-from sealflow.workflow.graph import Link, Workflow
 from sealflow.workflow.nodes.http_auth import spelled_out
 from sealflow.workflow.positions import Positions
+from sealflow.workflow.workflow import Link, Workflow
 
 
 class Finding(NamedTuple):

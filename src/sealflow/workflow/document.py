@@ -5,25 +5,23 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from ruamel.yaml import YAML
 from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from sealflow.errors import SealflowError, WorkflowError
-from sealflow.workflow.graph import Link, Workflow
+from sealflow.model.validation import validate
 from sealflow.workflow.node import BaseNode, RetryPolicy
-from sealflow.workflow.registry import node_class
+from sealflow.workflow.node_types import node_class
 
 FORMAT = 1
 MAX_BYTES = 4 << 20
 MAX_ITEMS = 200_000  # aliases can make a small file a huge document
-
-_Workflow = TypeVar("_Workflow", bound=Workflow)
 
 
 class NodeDocument(BaseModel):
@@ -65,16 +63,14 @@ def parsed(data: Any) -> WorkflowDocument:
             hint="Update sealflow, or correct it",
             path="sealflow",
         )
-    problem = None
-    try:
-        return WorkflowDocument.model_validate(data)
-    except ValidationError as error:
-        problem = error.errors(include_input=False, include_context=False, include_url=False)[0]
-    path = ".".join(str(part) for part in problem["loc"])
-    fields = ", ".join((NodeDocument if "nodes" in problem["loc"][:1] else WorkflowDocument).model_fields)
-    hint = f"Known here: {fields}" if problem["type"] == "extra_forbidden" else "Correct the file"
+    document, problems = validate(WorkflowDocument, data)
+    if document is not None:
+        return document
+    problem = problems[0]
+    fields = ", ".join((NodeDocument if "nodes" in problem.loc[:1] else WorkflowDocument).model_fields)
+    hint = f"Known here: {fields}" if problem.kind == "extra_forbidden" else "Correct the file"
     raise WorkflowError(
-        f"the workflow does not fit its format: {problem['msg'].lower()}", hint=hint, path=path
+        f"the workflow does not fit its format: {problem.message}", hint=hint, path=problem.path
     )
 
 
@@ -93,65 +89,48 @@ def built_nodes(document: WorkflowDocument) -> tuple[dict[str, BaseNode], list[P
     return nodes, problems
 
 
-def read(data: Any, cls: type[_Workflow]) -> _Workflow:
-    """Make a workflow, whole or not at all."""
-    document = parsed(data)
-    nodes, problems = built_nodes(document)
-    if problems:
-        path, error = problems[0]
-        error.path = path
-        raise error
-    links = [Link.parse(link) for link in document.links]
-    return cls(document.name, nodes.values(), links, description=document.description)
-
-
-def written(workflow: Workflow) -> dict[str, Any]:
-    """Return the document of a workflow."""
-    nodes = {}
-    for name, node in workflow.nodes.items():
+def to_document(
+    name: str, description: str | None, nodes: Mapping[str, BaseNode], links: Iterable[object]
+) -> dict[str, Any]:
+    """Return the document of a workflow, configs as they were written."""
+    items = {}
+    for node_name, node in nodes.items():
         item: dict[str, Any] = {"type": node.type_name, "config": node.config}
         if node.retry != RetryPolicy():
             item["retry"] = node.retry.model_dump(exclude_defaults=True)
         if node.timeout is not None:
             item["timeout"] = node.timeout
-        nodes[name] = item
-    description = {} if workflow.description is None else {"description": workflow.description}
-    links = [str(link) for link in workflow.links]
-    return {"sealflow": FORMAT, "name": workflow.name, **description, "nodes": nodes, "links": links}
+        items[node_name] = item
+    described = {} if description is None else {"description": description}
+    return {
+        "sealflow": FORMAT,
+        "name": name,
+        **described,
+        "nodes": items,
+        "links": [str(link) for link in links],
+    }
 
 
-def load(path: Path, cls: type[_Workflow]) -> _Workflow:
-    """Read a file; every error names it."""
-    try:
-        return read(parse_text(read_text(path), is_json(path)), cls)
-    except SealflowError as error:
-        error.args = (f"{path}: {error.message}",) if str(path) not in error.message else error.args
-        raise
-
-
-def dump(workflow: Workflow, path: Path | None, format: str | None) -> str:  # noqa: A002
-    """Write the document as text; the file appears whole or not at all."""
-    if format not in (None, "yaml", "json"):
-        raise WorkflowError(f"there is no workflow format {format!r}", hint="Use yaml or json")
-    as_json = format == "json" if format else path is not None and is_json(path)
-    data = workflow.to_dict()
+def to_text(document: Mapping[str, Any], *, as_json: bool) -> str:
+    """Return a document as JSON or YAML text."""
     if as_json:
-        text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
-    else:
-        stream = io.StringIO()
-        _yaml().dump(data, stream)
-        text = stream.getvalue()
-    if path is not None:
-        draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            draft.write_text(text, encoding="utf-8")
-            draft.replace(path)
-        except OSError as error:
-            draft.unlink(missing_ok=True)
-            raise WorkflowError(
-                f"{path} cannot be written ({error.strerror})", hint="Choose another path"
-            ) from None
-    return text
+        return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    stream = io.StringIO()
+    _yaml().dump(document, stream)
+    return stream.getvalue()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a workflow file; it appears whole or not at all."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise WorkflowError(
+            f"{path} cannot be written ({error.strerror})", hint="Choose another path"
+        ) from None
 
 
 def is_json(path: Path) -> bool:

@@ -21,12 +21,11 @@ from sealflow.errors import ProviderUnavailableError, SealflowError, StoreUnavai
 from sealflow.logs import cleaned_logs
 from sealflow.model import times
 from sealflow.model.json_value import copied
-from sealflow.resolver.opening import opened_resolver
+from sealflow.resolver.open_resolver import opened_resolver
 from sealflow.resolver.resolver import Resolver
 from sealflow.resolver.scope import ExecutionScope
-from sealflow.service.service import SecretService
+from sealflow.service.secret_service import SecretService
 from sealflow.workflow.execution import Execution, NodeRun, NodeState
-from sealflow.workflow.graph import Link, Workflow
 from sealflow.workflow.node import (
     DEFAULT_INPUT,
     ERROR_PORT,
@@ -37,6 +36,7 @@ from sealflow.workflow.node import (
     Retry,
     RetryPolicy,
 )
+from sealflow.workflow.workflow import Link, Workflow
 
 log = logging.getLogger("sealflow.workflow")
 

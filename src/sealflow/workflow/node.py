@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field
 
 from sealflow.errors import PolicyError, WorkflowError
 from sealflow.model.json_value import copied
 from sealflow.model.names import NAME_RULE, is_name
 from sealflow.model.places import FoundReference, find_references
-from sealflow.model.wording import shown
 from sealflow.resolver.scope import ExecutionScope, SecretUse
-from sealflow.workflow.config import NodeConfig, check_written, validated
+from sealflow.wording import shown
+from sealflow.workflow.node_config import NodeConfig, check_written, validated
 
-__all__ = ["BaseNode", "NodeConfig", "NodeContext", "Outputs", "Retry", "RetryPolicy", "node"]
+__all__ = ["BaseNode", "NodeConfig", "NodeContext", "Outputs", "Retry", "RetryPolicy"]
 
 ERROR_PORT = "error"
 DEFAULT_INPUT = "input"
@@ -219,76 +218,3 @@ class BaseNode:
                 hint=f"Its ports are: {', '.join(self.output_ports())}",
             )
         return outputs
-
-
-Function = Callable[..., Any]
-
-
-def signature_model(function: Function, name: str) -> type[BaseModel]:
-    """Return a config model with one field for each parameter of ``function`` but ``context`` and ``input``."""
-    fields: dict[str, Any] = {}
-    open_ended = False
-    for parameter in inspect.signature(function, eval_str=True).parameters.values():
-        if parameter.kind is parameter.VAR_KEYWORD:
-            open_ended = True
-        elif parameter.kind is not parameter.VAR_POSITIONAL and parameter.name not in ("context", "input"):
-            kind = Any if parameter.annotation is parameter.empty else parameter.annotation
-            fields[parameter.name] = (
-                kind,
-                ... if parameter.default is parameter.empty else parameter.default,
-            )
-    config = ConfigDict(
-        extra="allow" if open_ended else "forbid", hide_input_in_errors=True, arbitrary_types_allowed=True
-    )
-    return create_model(name, __config__=config, **fields)
-
-
-async def call(function: Function, context: NodeContext, arguments: Mapping[str, Any]) -> Any:
-    """Call a function with its arguments, and with ``context`` and ``input`` where it has parameters of these names.
-
-    A plain function runs in a thread, so that it holds up no other node.
-    """
-    import asyncio
-
-    parameters = inspect.signature(function).parameters
-    extra = {"context": context, "input": context.input}
-    given = {
-        **arguments,
-        **{key: value for key, value in extra.items() if key in parameters and key not in arguments},
-    }
-    if inspect.iscoroutinefunction(function):
-        return await function(**given)
-    result = await asyncio.to_thread(function, **given)
-    return await result if isinstance(result, Awaitable) else result
-
-
-def node(
-    name: str, *, inputs: tuple[str, ...] = (DEFAULT_INPUT,), outputs: tuple[str, ...] = (DEFAULT_OUTPUT,)
-) -> Callable[[Function], type[BaseNode]]:
-    """Make a function a node type, registered under ``name``; its parameters are the fields of the config.
-
-    A parameter ``input`` gets the data on the port of that name, ``context`` the NodeContext.
-    """
-
-    def decorate(function: Function) -> type[BaseNode]:
-        from sealflow.workflow.registry import register_node
-
-        async def process(self: BaseNode, context: NodeContext, config: BaseModel) -> Any:  # noqa: ARG001
-            return await call(function, context, {key: getattr(config, key) for key in _fields(config)})
-
-        attributes = {
-            "type_name": name,
-            "inputs": inputs,
-            "outputs": outputs,
-            "Config": signature_model(function, f"{function.__name__}_config"),
-            "process": process,
-            "__doc__": function.__doc__,
-            "__module__": function.__module__,
-        }
-        return register_node(type(function.__name__, (BaseNode,), attributes))
-
-    return decorate
-
-
-def _fields(config: BaseModel) -> list[str]:
-    return [*type(config).model_fields, *(config.model_extra or {})]

@@ -8,8 +8,9 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from sealflow.errors import WorkflowError
-from sealflow.workflow.config import NodeConfig, validated
-from sealflow.workflow.node import BaseNode, Function, NodeContext, call, signature_model
+from sealflow.workflow.function_node import Function, call, signature_model
+from sealflow.workflow.node import BaseNode, NodeContext
+from sealflow.workflow.node_config import NodeConfig, validated
 
 _IMPORT_PATH = r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$"
 

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, ConfigDict, Discriminator, SecretStr, Tag,
 
 from sealflow.errors import NodeConfigError, ReferenceSyntaxError
 from sealflow.model.references import parse
-from sealflow.workflow.config import NodeConfig
+from sealflow.workflow.node_config import NodeConfig
 
 
 def as_text(value: Any) -> Any:

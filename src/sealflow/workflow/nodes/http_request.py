@@ -15,9 +15,9 @@ from yarl import URL
 
 from sealflow.errors import HostNotAllowedError, NodeConfigError, SealflowError, WorkflowError
 from sealflow.model import times
-from sealflow.workflow.config import NodeConfig
 from sealflow.workflow.destination import check_destination
 from sealflow.workflow.node import BaseNode, NodeContext, Outputs, Retry
+from sealflow.workflow.node_config import NodeConfig
 from sealflow.workflow.nodes.http_auth import (
     Auth,
     MaskedText,

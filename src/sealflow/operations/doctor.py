@@ -9,24 +9,28 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal, NamedTuple
+from urllib.parse import urlsplit
 
 from sealflow import settings as names
+from sealflow.audit import FILE, AuditLog
+from sealflow.config import load_config
 from sealflow.crypto.key_sources import find_master_keys
 from sealflow.crypto.master_key import KeySource, MasterKey, Passphrase
-from sealflow.errors import DamagedRecordError, SealflowError
+from sealflow.errors import DamagedRecordError, SealflowError, SettingsError
 from sealflow.model import times
+from sealflow.model.hosts import is_loopback, normalised
 from sealflow.model.maskable import unmaskable_fields
 from sealflow.model.policy import EXPIRY_NOTICE
 from sealflow.model.secret import SecretInfo
 from sealflow.model.stored import StoredSecret
-from sealflow.service.backup import check_record_errors
+from sealflow.operations.backup import check_record_errors
+from sealflow.operations.keys import dek_uses
+from sealflow.operations.migrate import old_stores
+from sealflow.providers.options import ProviderSettings, provider_settings
 from sealflow.service.cipher import StoreCipher
 from sealflow.service.describe import info_of
-from sealflow.service.key_status import dek_uses
-from sealflow.service.migrate import old_stores
 from sealflow.settings import Settings
-from sealflow.stores import private
-from sealflow.stores.audit import FILE, AuditLog
+from sealflow.stores import private_files
 from sealflow.stores.registry import SecretRegistry
 from sealflow.stores.select import MAIN_FILES, MARKER, existing_backend, open_registry
 
@@ -102,8 +106,8 @@ def _files(path: Path) -> Iterator[Finding]:
         elif status.st_uid != os.geteuid():
             text = f"the {kind} {item} belongs to the user {status.st_uid}, and not to you"
             yield Finding("permissions", "error", text, f"chown {os.geteuid()} {item}")
-        if item.name.startswith(private.TEMPORARY) and not any(
-            above.name.startswith(private.TEMPORARY) for above in item.parents
+        if item.name.startswith(private_files.TEMPORARY) and not any(
+            above.name.startswith(private_files.TEMPORARY) for above in item.parents
         ):
             text = f"{item} was left behind by a process that was killed"
             yield Finding(
@@ -249,3 +253,40 @@ def _records(registry: SecretRegistry, cipher: StoreCipher, secret: StoredSecret
             f"the secret {secret.name!r} has a value too short to be masked, in the field {', '.join(short)}"
         )
         yield Finding("settings", "warning", text, f"sealflow secret update {secret.name} --field {short[0]}")
+
+
+def examine_config(path: Path | None) -> Iterator[Finding]:
+    """Yield what is wrong or weak in the configuration; None: there is none."""
+    if path is None:
+        return
+    try:
+        providers = provider_settings(load_config(path))
+    except SettingsError as error:
+        yield Finding("settings", "error", error.message, error.hint or "Correct the file")
+        return
+    if path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        text = f"others can write to {path}, and so say where secrets come from"
+        yield Finding("settings", "error", text, f"chmod go-w {path}")
+    for provider in providers:
+        yield from _provider(path, provider)
+
+
+def _provider(path: Path, provider: ProviderSettings) -> Iterator[Finding]:
+    options = provider.options
+    where = f"{path}: the provider {provider.name!r}"
+    for key in ("address", "endpoint"):
+        if _without_tls(options.get(key)):
+            yield Finding("settings", "warning", f"{where} is asked without TLS", f"Give {key} as https://…")
+    if options.get("verify_tls") is False:
+        yield Finding(
+            "settings", "warning", f"{where} is not verified by TLS", "Set ca_file, and remove verify_tls"
+        )
+
+
+def _without_tls(address: object) -> bool:
+    if not isinstance(address, str) or not address.lower().startswith("http://"):
+        return False
+    try:
+        return not is_loopback(normalised(urlsplit(address).hostname or ""))
+    except ValueError:
+        return True

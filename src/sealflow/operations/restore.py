@@ -7,10 +7,11 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from sealflow.audit import FILE as AUDIT_FILE
 from sealflow.crypto.master_key import KeySource
 from sealflow.errors import DamagedRecordError, StoreUnavailableError
 from sealflow.model import times
-from sealflow.service.backup import (
+from sealflow.operations.backup import (
     BackupInfo,
     backup_secrets,
     create_backup,
@@ -19,13 +20,12 @@ from sealflow.service.backup import (
     verify_backup,
 )
 from sealflow.settings import Settings
-from sealflow.stores import private
-from sealflow.stores.audit import FILE as AUDIT_FILE
+from sealflow.stores import private_files
 from sealflow.stores.registry import SecretRegistry
 from sealflow.stores.select import (
+    BACKENDS,
     DEFAULT_BACKEND,
     MAIN_FILES,
-    backend_class,
     existing_backend,
     mark,
     open_registry,
@@ -71,15 +71,15 @@ def _restore_over(path: Path, info: BackupInfo, settings: Settings, kept: Path) 
 def _restore_new(path: Path, settings: Settings, backend: str, aside: Path | None = None) -> None:
     """Build the store beside its place and put it there when it is whole; what is there goes to ``aside``."""
     target = settings.path
-    private.make_directory(target.parent)
-    draft = target.with_name(f"{private.TEMPORARY}restore-{os.getpid()}-{target.name}")
+    private_files.make_directory(target.parent)
+    draft = target.with_name(f"{private_files.TEMPORARY}restore-{os.getpid()}-{target.name}")
     shutil.rmtree(draft, ignore_errors=True)
     try:
-        private.make_directory(draft)
+        private_files.make_directory(draft)
         with opened_backup(path) as file:
             header = read_header(path, file)
         name = backend if backend in MAIN_FILES else DEFAULT_BACKEND
-        registry = backend_class(name).create(draft, header.store_id, header.keyring)
+        registry = BACKENDS.get(name).create(draft, header.store_id, header.keyring)
         try:
             _fill(path, registry)
             mark(draft, registry)
@@ -93,9 +93,9 @@ def _restore_new(path: Path, settings: Settings, backend: str, aside: Path | Non
         if aside is not None:
             target.rename(aside)
         draft.rename(target)
-        private.sync_directory(target.parent)
+        private_files.sync_directory(target.parent)
     except OSError as error:
-        private.raise_for(error, target, "restored: it must not exist, or be empty")
+        private_files.raise_for(error, target, "restored: it must not exist, or be empty")
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 

@@ -9,9 +9,10 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from sealflow.errors import WorkflowError
+from sealflow.errors import SealflowError, WorkflowError
 from sealflow.model.names import NAME_PATTERN
-from sealflow.model.wording import closest, shown
+from sealflow.wording import closest, shown
+from sealflow.workflow import document
 from sealflow.workflow.node import BaseNode
 
 _LINK = re.compile(rf"\s*({NAME_PATTERN})\.({NAME_PATTERN})\s*->\s*({NAME_PATTERN})\.({NAME_PATTERN})\s*")
@@ -129,29 +130,38 @@ class Workflow:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the document of docs/reference/workflow-files.md."""
-        from sealflow.workflow import document
-
-        return document.written(self)
+        return document.to_document(self.name, self.description, self.nodes, self.links)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Make a workflow from a document, whole or not at all."""
-        from sealflow.workflow import document
-
-        return document.read(data, cls)
+        parsed = document.parsed(data)
+        nodes, problems = document.built_nodes(parsed)
+        if problems:
+            path, error = problems[0]
+            raise error.placed(path=path)
+        links = [Link.parse(link) for link in parsed.links]
+        return cls(parsed.name, nodes.values(), links, description=parsed.description)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
         """Read a workflow file: JSON by its name, else YAML. Errors name the file."""
-        from sealflow.workflow import document
-
-        return document.load(Path(path), cls)
+        path = Path(path)
+        try:
+            return cls.from_dict(document.parse_text(document.read_text(path), document.is_json(path)))
+        except SealflowError as error:
+            raise error if str(path) in error.message else error.placed(str(path)) from None
 
     def dump(self, path: str | os.PathLike[str] | None = None, format: str | None = None) -> str:  # noqa: A002
         """Return the document as text, ``yaml`` or ``json``, and write it to ``path`` where one is given.
 
         The format is taken from the path's ending, else YAML. Configs stand in it as they were written.
         """
-        from sealflow.workflow import document
-
-        return document.dump(self, None if path is None else Path(path), format)
+        if format not in (None, "yaml", "json"):
+            raise WorkflowError(f"there is no workflow format {format!r}", hint="Use yaml or json")
+        file = None if path is None else Path(path)
+        as_json = format == "json" if format else file is not None and document.is_json(file)
+        text = document.to_text(self.to_dict(), as_json=as_json)
+        if file is not None:
+            document.write_text(file, text)
+        return text

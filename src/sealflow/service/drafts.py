@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from sealflow.errors import SecretValidationError
 from sealflow.model.names import canonical_type, check_secret_name
 from sealflow.model.policy import Policy
 from sealflow.model.secret import SecretData
-from sealflow.service.describe import checked_description, checked_tags
 
 
 class Draft(NamedTuple):
@@ -52,3 +52,22 @@ class Draft(NamedTuple):
             checked_description(description),
             checked_tags(tags),
         )
+
+
+def checked_description(text: str | None) -> str | None:
+    if text is not None and (not isinstance(text, str) or len(text) > 2000 or "\0" in text):
+        raise SecretValidationError(
+            "the description is no text of up to 2,000 characters", field="description"
+        )
+    return text
+
+
+def checked_tags(tags: Iterable[str]) -> tuple[str, ...]:
+    given = None if isinstance(tags, str | bytes) or not isinstance(tags, Iterable) else tuple(tags)
+    if given is None or not all(
+        isinstance(tag, str) and 0 < len(tag) <= 128 and tag.isprintable() for tag in given
+    ):
+        raise SecretValidationError(
+            "tags are a list of texts of 1 to 128 characters", hint="Give a list", field="tags"
+        )
+    return tuple(sorted(set(given)))

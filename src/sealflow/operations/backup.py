@@ -26,7 +26,7 @@ from sealflow.errors import (
 from sealflow.model import times
 from sealflow.model.json_value import canonical
 from sealflow.model.stored import KeyringDocument, StoredSecret
-from sealflow.stores import private
+from sealflow.stores import private_files
 from sealflow.stores.documents import (
     damage,
     keyring_document,
@@ -74,19 +74,19 @@ def create_backup(registry: SecretRegistry, path: Path, sources: Sequence[KeySou
     Raises StoreUnavailableError when ``path`` exists: nothing is written over.
     """
     path = path.absolute()
-    private.check_new(path)
-    draft = path.with_name(f"{private.TEMPORARY}{os.getpid()}-{path.name}")
+    private_files.check_new(path)
+    draft = path.with_name(f"{private_files.TEMPORARY}{os.getpid()}-{path.name}")
     try:
         draft.unlink(missing_ok=True)
-        with os.fdopen(private.create_file(draft), "wb") as file:
+        with os.fdopen(private_files.create_file(draft), "wb") as file:
             _write(registry, file)
             file.flush()
             os.fsync(file.fileno())
         info = verify_backup(draft, sources)
         os.link(draft, path)  # fails where the name was taken meanwhile, which a rename would not
-        private.sync_directory(path.parent)
+        private_files.sync_directory(path.parent)
     except OSError as error:
-        private.raise_for(error, path, "written")
+        private_files.raise_for(error, path, "written")
     finally:
         draft.unlink(missing_ok=True)
     return info._replace(path=path)
@@ -163,7 +163,7 @@ def opened_backup(path: Path) -> BinaryIO:
     try:
         return path.open("rb")
     except OSError as error:
-        private.raise_for(error, path, "read")
+        private_files.raise_for(error, path, "read")
 
 
 def read_header(path: Path, file: BinaryIO) -> Header:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 
+from sealflow.audit import FILE as AUDIT_FILE
+from sealflow.audit import AuditLog, key_event
+from sealflow.config import find_config, load_config
 from sealflow.crypto.key_sources import find_master_keys
 from sealflow.crypto.keyring import new_document
 from sealflow.crypto.master_key import KeySource, MasterKey, Passphrase
 from sealflow.model.stored import KeyringDocument
-from sealflow.service.service import SecretService
-from sealflow.settings import Settings, find_config
-from sealflow.settings import audit_required as settings_of_audit
-from sealflow.stores.audit import FILE as AUDIT_FILE
-from sealflow.stores.audit import AuditLog, key_event
+from sealflow.service.secret_service import SecretService
+from sealflow.settings import Settings
 from sealflow.stores.registry import SecretRegistry
 from sealflow.stores.select import existing_backend, open_registry
 
@@ -65,7 +65,7 @@ def _service(
     """Return the service of an open store, which is closed when its key is missing or wrong."""
     try:
         sources = made_with or find_master_keys(master_key, settings.path, registry.store_id)
-        required = settings_of_audit(find_config()) if audit_required is None else audit_required
+        required = load_config(find_config()).audit_required if audit_required is None else audit_required
         audit = AuditLog(settings.path / AUDIT_FILE, required=required)
         if made_with:
             audit.record(key_event("key_create", registry.keyring().keks[0].kek_id), now=True)

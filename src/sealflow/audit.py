@@ -21,7 +21,8 @@ from typing import Any, NamedTuple
 
 from sealflow.errors import AuditError, StoreError
 from sealflow.model.names import is_name
-from sealflow.stores import private
+from sealflow.stores import private_files
+from sealflow.stores.lock import StoreLock
 
 FILE = "audit.log"
 BATCH_SECONDS = 0.1
@@ -65,7 +66,7 @@ class AuditLog:
         self.path = path
         self.required = required
         self._head = path.with_name(path.name + ".head")
-        self._lock = private.StoreLock(path.with_name(path.name + ".lock"))
+        self._lock = StoreLock(path.with_name(path.name + ".lock"))
         self._mutex = threading.Lock()
         self._waiting: list[tuple[float, Event]] = []
         self._timer: threading.Timer | None = None
@@ -206,7 +207,7 @@ class AuditLog:
         except FileNotFoundError:
             return
         except OSError as error:
-            private.raise_for(error, self.path, "read")
+            private_files.raise_for(error, self.path, "read")
         whole, _, _ = content.rpartition(b"\n")
         if whole:
             yield from whole.decode("utf-8", "replace").split("\n")

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from sealflow.config import find_config, load_config
 from sealflow.errors import MasterKeyError, StoreUnavailableError
-from sealflow.providers.registry import make_provider
-from sealflow.providers.settings import load_file
+from sealflow.providers.kinds import make_provider
+from sealflow.providers.options import provider_settings
+from sealflow.resolver.provider_source import ProviderSource
 from sealflow.resolver.resolver import Resolver
-from sealflow.resolver.source import ProviderSource
-from sealflow.service.opening import open_service, store_exists
-from sealflow.service.service import SecretService
-from sealflow.settings import find_config
+from sealflow.service.open_service import open_service, store_exists
+from sealflow.service.secret_service import SecretService
 
 
 @contextmanager
@@ -31,21 +31,20 @@ def opened_resolver(
     directory). With providers the local store is used where there is one, and none is made. Without ``needs_local``
     a store whose master key is not at hand is left out. Raises SettingsError.
     """
-    path = find_config(config, beside)
-    file = load_file(path)
+    settings = load_config(find_config(config, beside))
+    providers = provider_settings(settings)
     own = None
-    if service is None and (not file.providers or store_exists()):
+    if service is None and (not providers or store_exists()):
         try:
-            own = service = open_service(audit_required=file.audit.required)
+            own = service = open_service(audit_required=settings.audit_required)
         except (MasterKeyError, StoreUnavailableError):
             if needs_local:
                 raise
     try:
         sources = [
-            ProviderSource(make_provider(settings, service, str(path)), settings)
-            for settings in file.ordered()
+            ProviderSource(make_provider(item, service, str(settings.path)), item) for item in providers
         ]
-        yield Resolver(service, sources, timeout=file.resolver.timeout)
+        yield Resolver(service, sources, timeout=settings.resolver_timeout)
     finally:
         if own is not None:
             own.close()

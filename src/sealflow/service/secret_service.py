@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, Final, Self
 
+from sealflow.audit import AuditLog, Event
 from sealflow.crypto.master_key import KeySource
 from sealflow.errors import (
     SealflowError,
@@ -21,19 +22,11 @@ from sealflow.model.names import is_name
 from sealflow.model.policy import Policy
 from sealflow.model.secret import Secret, SecretData, SecretInfo, SecretVersion
 from sealflow.model.stored import RecordPlace, StoredRecord, StoredSecret, StoredVersion
-from sealflow.model.wording import closest, shown
 from sealflow.service.cipher import StoreCipher
-from sealflow.service.describe import (
-    checked_description,
-    checked_tags,
-    info_of,
-    list_infos,
-    read_policy,
-    stored_info,
-)
-from sealflow.service.draft import Draft
-from sealflow.stores.audit import AuditLog, Event
+from sealflow.service.describe import info_of, list_infos, read_policy, stored_info
+from sealflow.service.drafts import Draft, checked_description, checked_tags
 from sealflow.stores.registry import MAX_VERSIONS, RegistryTransaction, SecretRegistry
+from sealflow.wording import closest, shown
 
 
 class _Unset(Enum):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sealflow.model.wording import closest, shown
 from sealflow.providers.base import Found
-from sealflow.service.service import SecretService
+from sealflow.service.secret_service import SecretService
+from sealflow.wording import closest, shown
 
 LOCAL = "local"
 

@@ -15,11 +15,11 @@ from typing import NamedTuple
 from sealflow.errors import DamagedRecordError, StoreUnavailableError
 from sealflow.model import times
 from sealflow.settings import Settings
-from sealflow.stores import private
+from sealflow.stores import private_files
 from sealflow.stores.registry import SecretRegistry
-from sealflow.stores.select import MAIN_FILES, backend_class, mark, open_registry
+from sealflow.stores.select import BACKENDS, MAIN_FILES, mark, open_registry
 
-DRAFT = private.TEMPORARY + "migrate"
+DRAFT = private_files.TEMPORARY + "migrate"
 OLD = "old-"
 
 
@@ -38,7 +38,7 @@ def migrate_store(settings: Settings, target: str) -> Migrated:
     Writers wait meanwhile; who had the store open is refused afterwards until it is opened again. Killed anywhere, it can
     be run again. Raises SettingsError for an unknown backend, StoreUnavailableError.
     """
-    kind = backend_class(target)
+    kind = BACKENDS.get(target)
     path = settings.path
     registry = open_registry(replace(settings, backend=None))
     try:
@@ -54,7 +54,7 @@ def migrate_store(settings: Settings, target: str) -> Migrated:
                 _remove(path / name)  # no live store: a killed run left it
                 if (path / DRAFT / name).exists():
                     (path / DRAFT / name).rename(path / name)
-            private.sync_directory(path)
+            private_files.sync_directory(path)
             shutil.rmtree(path / DRAFT, ignore_errors=True)
             new = kind.open(path)
             try:
@@ -70,7 +70,7 @@ def migrate_store(settings: Settings, target: str) -> Migrated:
 def _built(path: Path, kind: type[SecretRegistry], registry: SecretRegistry) -> SecretRegistry:
     draft = path / DRAFT
     shutil.rmtree(draft, ignore_errors=True)
-    private.make_directory(draft)
+    private_files.make_directory(draft)
     return kind.create(draft if kind.files else path, registry.store_id, registry.keyring())
 
 
@@ -94,15 +94,15 @@ def _filled(registry: SecretRegistry, new: SecretRegistry) -> int:
 def _put_aside_all_but(path: Path, live: str) -> None:
     """Move the files of the other backends into directories of their own."""
     for name in MAIN_FILES:
-        files = [path / file for file in backend_class(name).files if name != live]
+        files = [path / file for file in BACKENDS.get(name).files if name != live]
         there = [file for file in files if file.exists()]
         if there:
             stamp = times.now().strftime("%Y%m%dT%H%M%S%fZ")
             aside = path / f"{OLD}{name}-{stamp}"
-            private.make_directory(aside)
+            private_files.make_directory(aside)
             for file in there:
                 file.rename(aside / file.name)
-    private.sync_directory(path)
+    private_files.sync_directory(path)
 
 
 def old_stores(path: Path) -> tuple[Path, ...]:
@@ -119,7 +119,7 @@ def remove_old_stores(settings: Settings) -> tuple[Path, ...]:
         try:
             shutil.rmtree(item)
         except OSError as error:
-            private.raise_for(error, item, "removed")
+            private_files.raise_for(error, item, "removed")
     if not found:
         raise StoreUnavailableError(f"{settings.path} holds no old store", hint="There is nothing to remove")
     return found

@@ -22,7 +22,7 @@ from sealflow.errors import (
     ProviderUnavailableError,
 )
 from sealflow.providers.base import NO_POLICY, ExternalSecretProvider, Found
-from sealflow.providers.settings import ProviderSettings
+from sealflow.providers.options import ProviderSettings
 
 BREAK_AFTER = 5
 """Failures in a row after which a provider is not asked for a while."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
+from sealflow.audit import key_event
 from sealflow.crypto import envelope, key_changes
 from sealflow.crypto.master_key import KeySource, MasterKey
 from sealflow.errors import DamagedRecordError, InvalidMasterKeyError, TamperedError
 from sealflow.model.stored import StoredSecret
-from sealflow.service.key_status import dek_uses
-from sealflow.service.service import SecretService
-from sealflow.stores.audit import key_event
+from sealflow.service.secret_service import SecretService
+from sealflow.stores.registry import SecretRegistry
 
 BATCH = 100
 Progress = Callable[[int, int], None]
@@ -128,3 +129,40 @@ class StoreKeys:
 
 def _needs(secret: StoredSecret, active: bytes) -> bool:
     return any(kept.record is not None and envelope.key_id(kept.record) != active for kept in secret.versions)
+
+
+def dek_uses(secrets: Iterable[StoredSecret]) -> Counter[str]:
+    """Return how many records each store key seals, by its id."""
+    return Counter(
+        envelope.key_id(kept.record).hex()
+        for secret in secrets
+        for kept in secret.versions
+        if kept.record is not None
+    )
+
+
+def key_status(registry: SecretRegistry, sources: Iterable[KeySource]) -> dict[str, Any]:
+    """Return the JSON shape of ``sealflow key status``; a passphrase among ``sources`` is not tried."""
+    with registry.snapshot() as snapshot:
+        document, uses = snapshot.keyring, dek_uses(snapshot.secrets)
+    configured = {source.kek_id for source in sources if isinstance(source, MasterKey)}
+    return {
+        "master_keys": [
+            {
+                "id": kek.kek_id,
+                "kind": kek.kind,
+                "created_at": kek.created_at,
+                "configured": kek.kek_id in configured,
+            }
+            for kek in document.keks
+        ],
+        "store_keys": [
+            {
+                "id": dek.dek_id,
+                "state": dek.state,
+                "created_at": dek.created_at,
+                "records": uses[dek.dek_id],
+            }
+            for dek in document.deks
+        ],
+    }

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from sealflow.audit import Event
 from sealflow.crypto import envelope
 from sealflow.crypto.kek import new_kek, open_kek
 from sealflow.crypto.master_key import Passphrase
@@ -26,10 +27,9 @@ from sealflow.errors import (
 from sealflow.model import times
 from sealflow.model.json_value import canonical
 from sealflow.model.stored import Kek
-from sealflow.service.draft import Draft
-from sealflow.service.service import SecretService
-from sealflow.stores import private
-from sealflow.stores.audit import Event
+from sealflow.service.drafts import Draft
+from sealflow.service.secret_service import SecretService
+from sealflow.stores import private_files
 from sealflow.stores.documents import damage
 
 FORMAT = 1
@@ -55,7 +55,7 @@ def export_bundle(
 
     Raises SecretNotFoundError, and StoreUnavailableError when ``path`` exists.
     """
-    private.check_new(path)
+    private_files.check_new(path)
     wanted = [info.name for info in service.list_secrets()] if names is None else sorted(set(names))
     content = []
     for name in wanted:
@@ -76,7 +76,7 @@ def export_bundle(
         "scrypt": kek.params,
         "sealed": base64.b64encode(sealed).decode(),
     }
-    private.write_atomically(path.absolute(), (canonical(document) + "\n").encode())
+    private_files.write_atomically(path.absolute(), (canonical(document) + "\n").encode())
     if service.audit is not None:
         service.audit.record(Event("export", [(name, None, "local") for name in wanted]), now=True)
     return len(wanted)
@@ -123,7 +123,7 @@ def import_bundle(
 
 def _read(path: Path, passphrase: Passphrase) -> list[dict[str, Any]]:
     try:
-        text = private.read_file(path, _MAX_BYTES)
+        text = private_files.read_file(path, _MAX_BYTES)
     except FileNotFoundError:
         raise StoreUnavailableError(f"{path} does not exist", hint="Correct the path") from None
     with damage(path, _HINT):

@@ -1,0 +1,109 @@
+"""The options of providers, as ``sealflow.toml`` gives them: those of every kind, and the base for those of one kind."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from sealflow.config import Config
+from sealflow.errors import SettingsError
+from sealflow.model.names import NAME_RULE, is_name
+from sealflow.model.validation import validate
+from sealflow.wording import shown
+
+
+class Strict(BaseModel):
+    """Base of everything in the file: unknown keys are refused, and no error holds what was given."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, frozen=True)
+
+
+class Credential(Strict):
+    """Where a provider's own credential comes from: exactly one of a file, a variable, a secret of the local store."""
+
+    file: str | None = None
+    env: str | None = None
+    secret: str | None = None
+
+    def __repr__(self) -> str:
+        kind, place = next((key, value) for key, value in self if value is not None)
+        return f"Credential({kind}={place!r})"
+
+
+def _only_a_source(value: Any) -> Any:
+    if isinstance(value, str | int | float):
+        raise ValueError(  # noqa: TRY004 - pydantic turns a ValueError into its own
+            'never write a credential into the file: write {env = "NAME"}, {file = "path"} or {secret = "name.field"}'
+        )
+    return value
+
+
+def _one_source(value: Credential) -> Credential:
+    if sum(item is not None for _, item in value) != 1:
+        raise ValueError("a credential has one source: env, file or secret")
+    return value
+
+
+CredentialSource = Annotated[Credential, BeforeValidator(_only_a_source), AfterValidator(_one_source)]
+
+
+class ProviderSettings(Strict):
+    """What every provider has, whatever its kind. Times are seconds.
+
+    ``timeout``: for one request with its retries. ``ttl``: how long a value is used without asking again.
+    ``max_stale``: how old a value may be that is used when the provider cannot answer.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str
+    kind: str
+    order: int | None = None
+    timeout: float = Field(default=10, gt=0, le=600)
+    ttl: float = Field(default=60, ge=0, le=86400)
+    max_stale: float = Field(default=0, ge=0, le=7 * 86400)
+    attempts: int = Field(default=3, ge=1, le=10)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What its kind takes."""
+        return dict(self.model_extra or {})
+
+
+def provider_settings(config: Config) -> list[ProviderSettings]:
+    """Return the configured providers in the order in which they are asked: by ``order``, then as they are written.
+
+    Raises SettingsError, which names the file, the provider's number and the key.
+    """
+    found: list[ProviderSettings] = []
+    for number, table in enumerate(config.providers):
+        item = check_options(ProviderSettings, table, f"{config.path}: providers[{number}]")
+        if not is_name(item.name) or item.name == "local":
+            raise SettingsError(
+                f"{config.path}: {shown(item.name)} is not a valid provider name",
+                hint=f"{NAME_RULE}; local is the store",
+            )
+        if any(item.name == other.name for other in found):
+            raise SettingsError(
+                f"{config.path}: two providers are named {item.name!r}", hint="Rename one of them"
+            )
+        found.append(item)
+    places = {item.name: item.order if item.order is not None else place for place, item in enumerate(found)}
+    return sorted(found, key=lambda item: places[item.name])
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def check_options(model: type[_Model], data: Any, where: str) -> _Model:
+    """Return the validated options; SettingsError says which option is wrong, and where."""
+    options, problems = validate(model, data)
+    if options is not None:
+        return options
+    first = problems[0]
+    known = f"Known here: {', '.join(model.model_fields)}"
+    raise SettingsError(
+        f"{where}: {first.path}: {first.message}",
+        hint=known if first.kind == "extra_forbidden" else "Correct it",
+    )
