@@ -107,7 +107,7 @@ async def test_data_flows_along_the_links_and_is_nobodys_else(seen):
 
     workflow = Workflow(
         "w",
-        [collect("a"), spoil("b"), collect("c"), collect("d")],
+        [collect("a"), spoil.node("b"), collect("c"), collect("d")],
         ["a.output -> b.input", "a.output -> c.input", "b.output -> d.input", "c.output -> d.input"],
     )
     execution = await run_workflow(workflow, {"start": 1})
@@ -134,7 +134,7 @@ async def test_independent_nodes_run_at_the_same_time_and_no_more_than_allowed()
         running -= 1
 
     execution = await run_workflow(
-        Workflow("w", [wait(f"n{number}") for number in range(9)]), max_concurrency=3
+        Workflow("w", [wait.node(f"n{number}") for number in range(9)]), max_concurrency=3
     )
     assert execution.status == "completed"
     assert most == 3
@@ -239,7 +239,7 @@ async def test_a_node_that_takes_too_long_fails():
     async def sleepy():
         await asyncio.sleep(3600)
 
-    execution = await run_workflow(Workflow("w", [sleepy("a", timeout=0.05)]))
+    execution = await run_workflow(Workflow("w", [sleepy.node("a", timeout=0.05)]))
     assert execution.nodes["a"].error == {
         "type": "TimeoutError",
         "message": "the node did not end within 0.05 seconds",
@@ -254,7 +254,7 @@ async def test_a_run_is_cancelled_by_event_by_timeout_and_by_its_task():
         started.set()
         await asyncio.Event().wait()
 
-    workflow = Workflow("w", [endless("a"), collect("b"), collect("c")], ["a.output -> b.input"])
+    workflow = Workflow("w", [endless.node("a"), collect("b"), collect("c")], ["a.output -> b.input"])
     cancel = asyncio.Event()
     run = asyncio.create_task(run_workflow(workflow, cancel=cancel))
     await started.wait()
@@ -297,7 +297,7 @@ async def test_it_is_exported_while_it_runs(github):
     async def export(token: str):
         exports.append(workflow.dump() + workflow.dump(format="json") + repr(workflow.nodes["x"].__dict__))
 
-    workflow = Workflow("w", [export("x", {"token": "{{secrets.github.token}}"})])
+    workflow = Workflow("w", [export.node("x", {"token": "{{secrets.github.token}}"})])
     assert (await run_workflow(workflow, service=github)).status == "completed"
     assert VALUE not in exports[0]
     assert "{{secrets.github.token}}" in exports[0]
@@ -312,7 +312,7 @@ async def test_logs_are_clean_while_it_runs(github, caplog):
 
     with caplog.at_level(logging.DEBUG):
         await run_workflow(
-            Workflow("w", [chatty("x", {"token": "{{secrets.github.token}}"})]), service=github
+            Workflow("w", [chatty.node("x", {"token": "{{secrets.github.token}}"})]), service=github
         )
     assert "my token is ***" in caplog.text
     assert VALUE not in caplog.text
@@ -339,7 +339,7 @@ async def test_a_port_that_a_node_does_not_have_fails_it():
     def elsewhere():
         return Outputs(nowhere=1)
 
-    execution = await run_workflow(Workflow("w", [elsewhere("a")]))
+    execution = await run_workflow(Workflow("w", [elsewhere.node("a")]))
     assert "nowhere" in execution.nodes["a"].error["message"]
 
 
@@ -350,7 +350,7 @@ async def test_nodes_without_data_on_a_port_are_skipped():
 
     workflow = Workflow(
         "w",
-        [branch("a"), collect("l"), collect("r"), collect("join")],
+        [branch.node("a"), collect("l"), collect("r"), collect("join")],
         ["a.left -> l.input", "a.right -> r.input", "l.output -> join.input", "r.output -> join.input"],
     )
     execution = await run_workflow(workflow)

@@ -87,7 +87,7 @@ async def test_a_missing_secret_says_where_and_what_is_close(resolver):
         ("{{secrets.github.token.deeper}}", "token.deeper", "no fields below"),
         ("{{secrets.db.server.ports.2}}", "server.ports.2", "2 items"),
         ("{{secrets.db.server.ports.x}}", "server.ports.x", "2 items"),
-        ("{{secrets.db.server.hsot}}", "server.hsot", "'host'"),
+        ("{{secrets.db.server.hsot}}", "server.hsot", "no such field below it"),
     ],
 )
 async def test_a_missing_field_says_which_and_what_there_is(resolver, reference, field, hint):

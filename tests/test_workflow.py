@@ -320,13 +320,13 @@ def test_a_function_becomes_a_node():
     def add_up(context, a: int, b: int = 2, input=None):
         return a + b
 
-    made = add_up("n", {"a": 1})
+    made = add_up.node("n", {"a": 1})
     assert isinstance(made, BaseNode)
-    assert set(add_up.Config.model_fields) == {"a", "b"}
+    assert set(add_up.node_class.Config.model_fields) == {"a", "b"}
     with pytest.raises(NodeConfigError):
-        add_up("n", {"a": "x"})
+        add_up.node("n", {"a": "x"})
     with pytest.raises(NodeConfigError):
-        add_up("n", {"a": 1, "c": 2})
+        add_up.node("n", {"a": 1, "c": 2})
 
 
 def test_states_follow_one_another():

@@ -1,7 +1,8 @@
 """sealflow: encrypted credentials for automated work.
 
 A workflow file says ``{{secrets.github.token}}``; the value exists only inside the process that runs the node,
-from just before it runs until just after. Everything named here is public; nothing else is.
+from just before it runs until just after. What ``__all__`` names here and in ``sealflow.stores``,
+``sealflow.providers``, ``sealflow.operations`` and ``sealflow.testing`` is public; nothing else is.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from sealflow.crypto.master_key import MasterKey, Passphrase
+    from sealflow.crypto.master_key import KeySource, MasterKey, Passphrase
     from sealflow.errors import (
         AuditError,
         DamagedRecordError,
@@ -46,55 +47,174 @@ if TYPE_CHECKING:
         WrongMasterKeyError,
     )
     from sealflow.model.places import FoundReference, find_references
+    from sealflow.model.policy import Policy
     from sealflow.model.references import Reference
-    from sealflow.model.secret import Secret, SecretInfo, SecretMetadata
+    from sealflow.model.secret import Secret, SecretData, SecretInfo, SecretMetadata, SecretVersion
     from sealflow.model.types import SecretFields, register_secret_type
     from sealflow.providers.base import ExternalSecretProvider
+    from sealflow.resolver.open_resolver import get
     from sealflow.resolver.resolver import Resolver, SecretResolver
-    from sealflow.resolver.scope import ExecutionScope
+    from sealflow.resolver.scope import ExecutionScope, Resolved, SecretUse
     from sealflow.service.open_service import open_service
     from sealflow.service.secret_service import SecretService
     from sealflow.stores.registry import SecretRegistry
     from sealflow.stores.select import StoreFallbackWarning
     from sealflow.workflow.engine import run_workflow
     from sealflow.workflow.execution import Execution, NodeRun, NodeState
-    from sealflow.workflow.function_node import node
-    from sealflow.workflow.node import BaseNode, NodeConfig, NodeContext, Outputs, Retry
+    from sealflow.workflow.function_node import NodeFunction, node
+    from sealflow.workflow.node import BaseNode, NodeContext, Outputs, Resources, Retry, RetryPolicy
+    from sealflow.workflow.node_config import NodeConfig
     from sealflow.workflow.node_types import register_node
     from sealflow.workflow.workflow import Link, Workflow
 
-_ERRORS = (
-    "AuditError DamagedRecordError FieldNotFoundError HostNotAllowedError InvalidMasterKeyError MasterKeyError "
-    "MissingMasterKeyError NodeConfigError NodeStateError PolicyError ProviderDeniedError ProviderError "
-    "ProviderMalformedError ProviderUnavailableError ReferenceSyntaxError SealflowError SecretError "
-    "SecretExistsError SecretExpiredError SecretNotFoundError SecretValidationError SettingsError StoreError "
-    "StoreFullError StoreUnavailableError TamperedError VersionConflictError WorkflowError "
-    "WorkflowNotAllowedError WrongMasterKeyError"
-)
-_WHERE = {
-    "errors": _ERRORS,
-    "crypto.master_key": "MasterKey Passphrase",
-    "model.places": "FoundReference find_references",
-    "model.references": "Reference",
-    "model.secret": "Secret SecretInfo SecretMetadata",
-    "model.types": "SecretFields register_secret_type",
-    "providers.base": "ExternalSecretProvider",
-    "resolver.resolver": "Resolver SecretResolver",
-    "resolver.scope": "ExecutionScope",
-    "service.open_service": "open_service",
-    "service.secret_service": "SecretService",
-    "stores.registry": "SecretRegistry",
-    "stores.select": "StoreFallbackWarning",
-    "workflow.engine": "run_workflow",
-    "workflow.execution": "Execution NodeRun NodeState",
-    "workflow.workflow": "Link Workflow",
-    "workflow.function_node": "node",
-    "workflow.node": "BaseNode NodeConfig NodeContext Outputs Retry",
-    "workflow.node_types": "register_node",
-}
-_MODULES = {name: f"sealflow.{module}" for module, names in _WHERE.items() for name in names.split()}
+__all__ = [
+    "AuditError",
+    "BaseNode",
+    "DamagedRecordError",
+    "Execution",
+    "ExecutionScope",
+    "ExternalSecretProvider",
+    "FieldNotFoundError",
+    "FoundReference",
+    "HostNotAllowedError",
+    "InvalidMasterKeyError",
+    "KeySource",
+    "Link",
+    "MasterKey",
+    "MasterKeyError",
+    "MissingMasterKeyError",
+    "NodeConfig",
+    "NodeConfigError",
+    "NodeContext",
+    "NodeFunction",
+    "NodeRun",
+    "NodeState",
+    "NodeStateError",
+    "Outputs",
+    "Passphrase",
+    "Policy",
+    "PolicyError",
+    "ProviderDeniedError",
+    "ProviderError",
+    "ProviderMalformedError",
+    "ProviderUnavailableError",
+    "Reference",
+    "ReferenceSyntaxError",
+    "Resolved",
+    "Resolver",
+    "Resources",
+    "Retry",
+    "RetryPolicy",
+    "SealflowError",
+    "Secret",
+    "SecretData",
+    "SecretError",
+    "SecretExistsError",
+    "SecretExpiredError",
+    "SecretFields",
+    "SecretInfo",
+    "SecretMetadata",
+    "SecretNotFoundError",
+    "SecretRegistry",
+    "SecretResolver",
+    "SecretService",
+    "SecretUse",
+    "SecretValidationError",
+    "SecretVersion",
+    "SettingsError",
+    "StoreError",
+    "StoreFallbackWarning",
+    "StoreFullError",
+    "StoreUnavailableError",
+    "TamperedError",
+    "VersionConflictError",
+    "Workflow",
+    "WorkflowError",
+    "WorkflowNotAllowedError",
+    "WrongMasterKeyError",
+    "__version__",
+    "find_references",
+    "get",
+    "node",
+    "open_service",
+    "register_node",
+    "register_secret_type",
+    "run_workflow",
+]
 
-__all__ = ["__version__", *sorted(_MODULES)]  # noqa: PLE0604 - the table above is the list
+_MODULES = {
+    "AuditError": "sealflow.errors",
+    "BaseNode": "sealflow.workflow.node",
+    "DamagedRecordError": "sealflow.errors",
+    "Execution": "sealflow.workflow.execution",
+    "ExecutionScope": "sealflow.resolver.scope",
+    "ExternalSecretProvider": "sealflow.providers.base",
+    "FieldNotFoundError": "sealflow.errors",
+    "FoundReference": "sealflow.model.places",
+    "HostNotAllowedError": "sealflow.errors",
+    "InvalidMasterKeyError": "sealflow.errors",
+    "KeySource": "sealflow.crypto.master_key",
+    "Link": "sealflow.workflow.workflow",
+    "MasterKey": "sealflow.crypto.master_key",
+    "MasterKeyError": "sealflow.errors",
+    "MissingMasterKeyError": "sealflow.errors",
+    "NodeConfig": "sealflow.workflow.node_config",
+    "NodeConfigError": "sealflow.errors",
+    "NodeContext": "sealflow.workflow.node",
+    "NodeFunction": "sealflow.workflow.function_node",
+    "NodeRun": "sealflow.workflow.execution",
+    "NodeState": "sealflow.workflow.execution",
+    "NodeStateError": "sealflow.errors",
+    "Outputs": "sealflow.workflow.node",
+    "Passphrase": "sealflow.crypto.master_key",
+    "Policy": "sealflow.model.policy",
+    "PolicyError": "sealflow.errors",
+    "ProviderDeniedError": "sealflow.errors",
+    "ProviderError": "sealflow.errors",
+    "ProviderMalformedError": "sealflow.errors",
+    "ProviderUnavailableError": "sealflow.errors",
+    "Reference": "sealflow.model.references",
+    "ReferenceSyntaxError": "sealflow.errors",
+    "Resolved": "sealflow.resolver.scope",
+    "Resolver": "sealflow.resolver.resolver",
+    "Resources": "sealflow.workflow.node",
+    "Retry": "sealflow.workflow.node",
+    "RetryPolicy": "sealflow.workflow.node",
+    "SealflowError": "sealflow.errors",
+    "Secret": "sealflow.model.secret",
+    "SecretData": "sealflow.model.secret",
+    "SecretError": "sealflow.errors",
+    "SecretExistsError": "sealflow.errors",
+    "SecretExpiredError": "sealflow.errors",
+    "SecretFields": "sealflow.model.types",
+    "SecretInfo": "sealflow.model.secret",
+    "SecretMetadata": "sealflow.model.secret",
+    "SecretNotFoundError": "sealflow.errors",
+    "SecretRegistry": "sealflow.stores.registry",
+    "SecretResolver": "sealflow.resolver.resolver",
+    "SecretService": "sealflow.service.secret_service",
+    "SecretUse": "sealflow.resolver.scope",
+    "SecretValidationError": "sealflow.errors",
+    "SecretVersion": "sealflow.model.secret",
+    "SettingsError": "sealflow.errors",
+    "StoreError": "sealflow.errors",
+    "StoreFallbackWarning": "sealflow.stores.select",
+    "StoreFullError": "sealflow.errors",
+    "StoreUnavailableError": "sealflow.errors",
+    "TamperedError": "sealflow.errors",
+    "VersionConflictError": "sealflow.errors",
+    "Workflow": "sealflow.workflow.workflow",
+    "WorkflowError": "sealflow.errors",
+    "WorkflowNotAllowedError": "sealflow.errors",
+    "WrongMasterKeyError": "sealflow.errors",
+    "find_references": "sealflow.model.places",
+    "get": "sealflow.resolver.open_resolver",
+    "node": "sealflow.workflow.function_node",
+    "open_service": "sealflow.service.open_service",
+    "register_node": "sealflow.workflow.node_types",
+    "register_secret_type": "sealflow.model.types",
+    "run_workflow": "sealflow.workflow.engine",
+}
 
 
 def __getattr__(name: str) -> Any:

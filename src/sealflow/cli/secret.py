@@ -301,8 +301,8 @@ def _print_done(info: SecretInfo, as_json: bool, done: str) -> None:
 
 
 def _print_field(name: str, data: dict[str, Any], field: str, as_json: bool) -> None:
+    from sealflow.model.fields import field_of
     from sealflow.model.references import parse
-    from sealflow.resolver.scope import field_of
 
     reference = parse("{{secrets." + name + "." + field + "}}").single
     if reference is None:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import NamedTuple
 
-from sealflow.errors import SecretValidationError
+from sealflow.errors import SecretExpiredError, SecretValidationError, WorkflowNotAllowedError
 from sealflow.model import times
 from sealflow.model.hosts import HOST_RULE, HostPattern
 from sealflow.model.json_value import canonical
@@ -91,6 +91,25 @@ class Policy(NamedTuple):
     def expired(self, moment: datetime) -> bool:
         """Whether ``expires_at`` has passed at ``moment``."""
         return self.expires_at is not None and self.expires_at <= moment
+
+    def check_use(self, name: str, workflow: str | None, moment: datetime) -> None:
+        """Raise SecretExpiredError or WorkflowNotAllowedError where the secret ``name`` may not be used now.
+
+        ``workflow``: the name of the workflow that uses it, None for code without one.
+        """
+        if self.expires_at is not None and self.expired(moment):
+            raise SecretExpiredError(
+                f"the secret {name!r} expired at {times.to_text(self.expires_at)}",
+                hint="Update it with a new value, a later expires_at, or both",
+                secret=name,
+            )
+        if not self.allows_workflow(workflow):
+            used_by = f"the workflow {shown(workflow)}" if workflow else "code outside a workflow"
+            raise WorkflowNotAllowedError(
+                f"the secret {name!r} may not be used by {used_by}",
+                hint="Add the workflow to its allowed_workflows, if its owner agrees",
+                secret=name,
+            )
 
     def expiry_warning(self, name: str, moment: datetime) -> str | None:
         """Return what to say of the secret ``name`` in the last two weeks before it expires."""

@@ -6,15 +6,18 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from sealflow.config import find_config, load_config
-from sealflow.errors import MasterKeyError, StoreUnavailableError
+from sealflow.errors import MasterKeyError, ReferenceSyntaxError, StoreUnavailableError
+from sealflow.model.references import parse
 from sealflow.providers.kinds import make_provider
 from sealflow.providers.options import provider_settings
 from sealflow.resolver.provider_source import ProviderSource
 from sealflow.resolver.resolver import Resolver
 from sealflow.service.open_service import open_service, store_exists
 from sealflow.service.secret_service import SecretService
+from sealflow.wording import shown
 
 
 @contextmanager
@@ -48,3 +51,26 @@ def opened_resolver(
     finally:
         if own is not None:
             own.close()
+
+
+def get(reference: str, *, config: str | os.PathLike[str] | None = None) -> Any:
+    """Return one value, for scripts: ``sealflow.get("github.token")``.
+
+    ``reference`` is what a workflow file has between ``{{secrets.`` and ``}}``: ``name.field``, ``name`` for the
+    mapping of all fields, ``provider:name.field`` to ask one provider. The providers of ``sealflow.toml`` are asked,
+    then the local store, both as the environment names them; ``config`` is another configuration file. Works inside a
+    running event loop too, which waits meanwhile; asynchronous code uses ``await Resolver.resolve`` instead.
+
+    Raises ReferenceSyntaxError, SecretNotFoundError, FieldNotFoundError, SecretExpiredError, WorkflowNotAllowedError,
+    ProviderError, MasterKeyError, StoreError, TamperedError, SettingsError.
+    """
+    text = "{{secrets." + reference.strip() + "}}"
+    if parse(text).single is None:
+        raise ReferenceSyntaxError(
+            f"{shown(reference)} is not one reference", column=1, hint="Give NAME.FIELD"
+        )
+    with opened_resolver(config) as resolver:
+        try:
+            return resolver.resolve_config_sync(text)
+        finally:
+            resolver.close_sync()

@@ -11,6 +11,7 @@ from sealflow.resolver.chain import Chain
 from sealflow.resolver.local import LocalStore
 from sealflow.resolver.provider_source import ProviderSource
 from sealflow.resolver.scope import ExecutionScope
+from sealflow.resolver.sync import run_sync
 from sealflow.service.secret_service import SecretService
 
 
@@ -74,6 +75,18 @@ class Resolver:
         """See SecretResolver."""
         async with self.scope() as scope:
             return await scope.resolve_config(config)
+
+    def resolve_sync(self, name: str, field: str | None = None) -> Any:
+        """Do what ``resolve`` does, for synchronous code; works inside a running loop too, which waits meanwhile."""
+        return run_sync(self.resolve(name, field))
+
+    def resolve_config_sync(self, config: Any) -> Any:
+        """Do what ``resolve_config`` does, for synchronous code."""
+        return run_sync(self.resolve_config(config))
+
+    def close_sync(self) -> None:
+        """Do what ``close`` does, for synchronous code."""
+        run_sync(self.close())
 
 
 def _source(provider: ExternalSecretProvider) -> ProviderSource:

@@ -9,13 +9,11 @@ from typing import Any, NamedTuple, Self
 
 from sealflow.audit import AuditLog, Event
 from sealflow.errors import (
-    FieldNotFoundError,
     SealflowError,
-    SecretExpiredError,
     StoreUnavailableError,
-    WorkflowNotAllowedError,
 )
 from sealflow.model import times
+from sealflow.model.fields import field_of
 from sealflow.model.json_value import copied
 from sealflow.model.maskable import CARRIED_MIN_LENGTH, confidential_values
 from sealflow.model.places import Place, references_in, spelled_path, substituted
@@ -25,7 +23,6 @@ from sealflow.providers.base import Found
 from sealflow.resolver.chain import Chain, Key
 from sealflow.resolver.encodings import texts
 from sealflow.resolver.redactor import Redactor
-from sealflow.wording import closest, shown
 
 log = logging.getLogger("sealflow.resolver")
 
@@ -239,51 +236,4 @@ class ExecutionScope:
         if warning is not None and name not in self.warnings:
             self.warnings[name] = warning
             log.warning("%s", warning)
-        if policy.expired(moment) and policy.expires_at is not None:
-            raise SecretExpiredError(
-                f"the secret {name!r} expired at {times.to_text(policy.expires_at)}",
-                hint="Update it with a new value, a later expires_at, or both",
-                secret=name,
-            )
-        if not policy.allows_workflow(self.workflow):
-            used_by = f"the workflow {shown(self.workflow)}" if self.workflow else "code outside a workflow"
-            raise WorkflowNotAllowedError(
-                f"the secret {name!r} may not be used by {used_by}",
-                hint="Add the workflow to its allowed_workflows, if its owner agrees",
-                secret=name,
-            )
-
-
-def field_of(data: Mapping[str, Any], reference: Reference, place: Place = "") -> Any:
-    """Walk down the reference's field, list items by number; FieldNotFoundError lists what is there."""
-    value: Any = data
-    for index, segment in enumerate(reference.field):
-        if isinstance(value, Mapping) and segment in value:
-            value = value[segment]
-        elif (
-            isinstance(value, list | tuple)
-            and segment.isascii()
-            and segment.isdigit()
-            and int(segment) < len(value)
-        ):
-            value = value[int(segment)]
-        else:
-            raise _field_missing(value, reference, index, spelled_path(place))
-    return value
-
-
-def _field_missing(value: Any, reference: Reference, index: int, path: str) -> FieldNotFoundError:
-    segment, above = reference.field[index], ".".join(reference.field[:index])
-    if isinstance(value, Mapping):
-        hint = closest(segment, (str(key) for key in value), what="fields")
-    elif isinstance(value, list | tuple):
-        hint = f"{above} is a list of {len(value)} items, numbered from 0"
-    else:
-        hint = f"{above} has no fields below it"
-    return FieldNotFoundError(
-        f"the secret {reference.name!r} has no field {reference.dotted!r}",
-        hint=hint,
-        secret=reference.name,
-        field=reference.dotted,
-        path=path or None,
-    )
+        policy.check_use(name, self.workflow, moment)

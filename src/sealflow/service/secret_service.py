@@ -18,7 +18,10 @@ from sealflow.errors import (
     VersionConflictError,
 )
 from sealflow.model import times
+from sealflow.model.fields import field_of
+from sealflow.model.json_value import copied
 from sealflow.model.names import is_name
+from sealflow.model.places import references_in, spelled_path, substituted
 from sealflow.model.policy import Policy
 from sealflow.model.secret import Secret, SecretData, SecretInfo, SecretVersion
 from sealflow.model.stored import RecordPlace, StoredRecord, StoredSecret, StoredVersion
@@ -156,6 +159,35 @@ class SecretService:
         """Do what ``get_secrets`` does for the resolver, which knows more for the audit trail and writes it itself."""
         found = self.registry.read_many([name for name in names if is_name(name)])
         return {record.name: Secret(info_of, record, self._data(record)) for record in found}
+
+    def resolve_config(self, config: Any) -> Any:
+        """Return a copy of ``config`` with every reference replaced by its value from this store, for scripts.
+
+        A string that is exactly one reference keeps the field's type. Values are in the result: keep it as short as
+        you can. Providers are not asked; ``Resolver.resolve_sync`` and ``sealflow.get`` do that. Raises
+        ReferenceSyntaxError, SecretNotFoundError, FieldNotFoundError, SecretExpiredError, WorkflowNotAllowedError.
+        """
+        places = {reference: place for place, reference in references_in(config)}
+        wrong = next((item for item in places if item.provider not in (None, "local")), None)
+        if wrong is not None:
+            raise SecretNotFoundError(
+                f"{wrong} names the provider {shown(wrong.provider)}, and this is the local store",
+                hint="Use sealflow.get or Resolver.resolve_sync, which ask providers",
+                secret=wrong.name,
+                path=spelled_path(places[wrong]) or None,
+            )
+        found = self.get_secrets({reference.name for reference in places})
+        for reference, place in places.items():
+            try:
+                if reference.name not in found:
+                    raise self._not_found(reference.name, None)
+                found[reference.name].policy.check_use(reference.name, None, times.now())
+            except SealflowError as error:
+                raise error.placed(path=spelled_path(place) or None) from None
+        fields = {name: secret.data for name, secret in found.items()}
+        return substituted(
+            config, lambda reference, place: copied(field_of(fields[reference.name], reference, place))
+        )
 
     def update_secret(
         self,
