@@ -12,6 +12,7 @@ import pytest
 import sealflow
 from sealflow import AuditError, BaseNode, NodeConfig, Resolver, Workflow, open_service, run_workflow
 from sealflow.audit import AuditLog, Event
+from sealflow.service.access import access_of
 
 VALUE = "hunter2-hunter2"
 
@@ -180,9 +181,9 @@ async def test_what_is_not_required_is_said_once_and_goes_on(tmp_path, key, capl
         (path / "audit.log").mkdir()
         async with Resolver(service) as resolver:
             assert await resolver.resolve("s", "value") == VALUE
-        service.audit.flush()
+        access_of(service).audit.flush()
         service.get_secret("s")
-        service.audit.flush()
+        access_of(service).audit.flush()
     assert caplog.text.count("cannot be written") == 1
 
 
@@ -193,7 +194,7 @@ async def test_what_is_not_required_is_said_once_and_goes_on(tmp_path, key, capl
 def test_the_configuration_says_whether_it_is_required(own_world, key, text, required):
     (own_world / "sealflow.toml").write_text(text)
     with open_service(None, None, key) as service:
-        assert service.audit.required is required
+        assert access_of(service).audit.required is required
 
 
 @pytest.mark.parametrize("text", ["[audit]\nrequired = 1", "audit = 5", "not toml"])

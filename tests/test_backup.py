@@ -25,6 +25,7 @@ from sealflow.model.stored import StoredSecret
 from sealflow.operations.backup import create_backup, verify_backup
 from sealflow.operations.keys import StoreKeys
 from sealflow.operations.restore import restore_backup
+from sealflow.service.access import access_of
 from sealflow.settings import Settings
 
 TORTURE = bool(os.environ.get("SEALFLOW_TORTURE"))
@@ -50,18 +51,18 @@ def everything(registry) -> tuple[object, list[StoredSecret]]:
 
 def test_it_holds_all_and_opens_with_the_master_key_alone(filled, key, tmp_path, backend):
     file = tmp_path / "b"
-    info = create_backup(filled.registry, file, (key,))
+    info = create_backup(access_of(filled).registry, file, (key,))
     assert (info.secrets, info.decrypted, info.backend) == (3, True, backend)
     assert file.stat().st_mode & 0o777 == 0o600
     assert killing.strays(tmp_path) == []
-    before = everything(filled.registry)
+    before = everything(access_of(filled).registry)
     for other in ("sqlite", "file", None):
         target = tmp_path / f"restored-{other}" / "secrets"
         restored = restore_backup(file, Settings(target, other), (key,))
         assert restored.kept is None
         with open_service(target, master_key=key) as service:
-            assert service.registry.backend == (other or backend)
-            assert everything(service.registry) == before
+            assert service.backend == (other or backend)
+            assert everything(access_of(service).registry) == before
             assert service.get_secret("a").data == {"value": "value-two"}
             assert service.get_secret("a", 1).data == {"value": "value-one"}
             assert service.undelete("gone").version == 1
@@ -72,10 +73,10 @@ def test_nothing_is_written_over(filled, tmp_path):
     file = tmp_path / "b"
     file.write_text("mine")
     with pytest.raises(StoreUnavailableError, match="exists"):
-        create_backup(filled.registry, file, ())
+        create_backup(access_of(filled).registry, file, ())
     assert file.read_text() == "mine"
     with pytest.raises(StoreUnavailableError):
-        create_backup(filled.registry, tmp_path / "no" / "such" / "b", ())
+        create_backup(access_of(filled).registry, tmp_path / "no" / "such" / "b", ())
 
 
 def test_every_write_acknowledged_before_it_began_is_there(any_service, key, tmp_path):
@@ -100,7 +101,7 @@ def test_every_write_acknowledged_before_it_began_is_there(any_service, key, tmp
                 assert writer.is_alive()
             before = list(acknowledged)
             file = tmp_path / f"b{round_}"
-            create_backup(any_service.registry, file, (key,))
+            create_backup(access_of(any_service).registry, file, (key,))
             target = tmp_path / f"restored{round_}"
             restore_backup(file, Settings(target, None), (key,))
             with open_service(target, master_key=key) as service:
@@ -117,7 +118,7 @@ def test_every_write_acknowledged_before_it_began_is_there(any_service, key, tmp
 
 def test_a_flipped_bit_anywhere_is_found(filled, tmp_path):
     file, flipped = tmp_path / "b", tmp_path / "flipped"
-    create_backup(filled.registry, file, ())
+    create_backup(access_of(filled).registry, file, ())
     content = file.read_bytes()
     every = range(len(content) * 8)
     for bit in every if TORTURE else random.Random(5).sample(every, 1500) + list(every)[-1200:]:
@@ -133,7 +134,7 @@ def test_a_flipped_bit_anywhere_is_found(filled, tmp_path):
 @pytest.mark.parametrize("how", ["cut", "cut-line", "more", "twice", "empty", "other", "no-end", "swapped"])
 def test_what_is_no_whole_backup_is_refused(filled, key, tmp_path, how):
     file = tmp_path / "b"
-    create_backup(filled.registry, file, ())
+    create_backup(access_of(filled).registry, file, ())
     lines = file.read_bytes().splitlines(keepends=True)
     changed = {
         "cut": b"".join(lines)[:-30],
@@ -155,19 +156,19 @@ def test_what_is_no_whole_backup_is_refused(filled, key, tmp_path, how):
 
 def test_a_backup_that_was_made_to_fit_is_found_by_its_records(filled, key, tmp_path):
     """Who recomputes the checksum still cannot change a policy, swap records, or use another keyring."""
-    secret = filled.registry.load("a")
+    secret = access_of(filled).registry.load("a")
     current = secret.current._replace(policy=secret.current.policy.replace("api.", "evil."))
-    with filled.registry.transaction() as transaction:
+    with access_of(filled).registry.transaction() as transaction:
         transaction.save(secret._replace(versions=(secret.versions[0], current)))
     file = tmp_path / "b"
-    create_backup(filled.registry, file, ())  # a damaged store can still be put in a safe place
+    create_backup(access_of(filled).registry, file, ())  # a damaged store can still be put in a safe place
     assert not verify_backup(file, ()).decrypted
     with pytest.raises(TamperedError, match="version 2 of the secret 'a'"):
         verify_backup(file, (key,))
     with pytest.raises(WrongMasterKeyError):
         verify_backup(file, (MasterKey.generate(),))
     with pytest.raises(TamperedError):
-        create_backup(filled.registry, tmp_path / "b2", (key,))
+        create_backup(access_of(filled).registry, tmp_path / "b2", (key,))
     assert not (tmp_path / "b2").exists()
 
 
@@ -182,25 +183,25 @@ def test_a_newer_format_is_refused_with_advice(tmp_path, key):
 
 def test_a_restore_keeps_what_was_there_and_readers_see_it_at_once(filled, key, tmp_path):
     file = tmp_path / "b"
-    create_backup(filled.registry, file, (key,))
-    before = everything(filled.registry)
+    create_backup(access_of(filled).registry, file, (key,))
+    before = everything(access_of(filled).registry)
     filled.update_secret("a", {"value": "value-three"})
     filled.create_secret("later", "api_key", {"value": "value-later"})
     StoreKeys(filled).rotate_dek()
     StoreKeys(filled).reencrypt()
-    changed = everything(filled.registry)
+    changed = everything(access_of(filled).registry)
     info = restore_backup(file, Settings(tmp_path / "service", None), (key,))
-    assert everything(filled.registry) == before
+    assert everything(access_of(filled).registry) == before
     assert filled.get_secret("a").data == {"value": "value-two"}
-    assert filled.registry.load("later") is None
+    assert access_of(filled).registry.load("later") is None
     restore_backup(info.kept, Settings(tmp_path / "service", None), (key,))
-    assert everything(filled.registry) == changed
+    assert everything(access_of(filled).registry) == changed
     assert filled.get_secret("later").data == {"value": "value-later"}
 
 
 def test_another_store_is_not_replaced(filled, key, tmp_path):
     file = tmp_path / "b"
-    create_backup(filled.registry, file, (key,))
+    create_backup(access_of(filled).registry, file, (key,))
     with open_service(tmp_path / "other", master_key=key) as other:
         other.create_secret("mine", "api_key", {"value": "value-mine"})
         with pytest.raises(StoreUnavailableError, match="another directory"):
@@ -215,22 +216,22 @@ def test_another_store_is_not_replaced(filled, key, tmp_path):
 
 def test_a_damaged_store_is_put_aside(filled, key, tmp_path, backend):
     file = tmp_path / "b"
-    create_backup(filled.registry, file, (key,))
-    before = everything(filled.registry)
+    create_backup(access_of(filled).registry, file, (key,))
+    before = everything(access_of(filled).registry)
     filled.close()
     target = tmp_path / "service"
     (target / {"sqlite": "secrets.db", "file": "keyring.json"}[backend]).write_bytes(b"not what it was")
     info = restore_backup(file, Settings(target, None), (key,))
     assert (info.kept / "store.json").exists()
     with open_service(target, master_key=key) as service:
-        assert service.registry.backend == backend
-        assert everything(service.registry) == before
+        assert service.backend == backend
+        assert everything(access_of(service).registry) == before
 
 
 def test_a_store_with_a_damaged_record_is_put_aside_as_it_is(tmp_path, key):
     with open_service(tmp_path / "service", "file", key) as service:
         service.create_secret("a", "api_key", {"value": "value-one"})
-        create_backup(service.registry, tmp_path / "b", (key,))
+        create_backup(access_of(service).registry, tmp_path / "b", (key,))
     next((tmp_path / "service" / "records").glob("*.json")).write_text("{")
     info = restore_backup(tmp_path / "b", Settings(tmp_path / "service", None), (key,))
     assert info.kept.is_dir()
@@ -243,11 +244,11 @@ def test_a_restore_killed_anywhere_leaves_the_old_store_or_the_new_one(
     filled, key, tmp_path, monkeypatch, existing, backend
 ):
     file, target = tmp_path / "b", tmp_path / "target"
-    create_backup(filled.registry, file, (key,))
-    new = everything(filled.registry)
+    create_backup(access_of(filled).registry, file, (key,))
+    new = everything(access_of(filled).registry)
     filled.update_secret("a", {"value": "value-three"})
     filled.create_secret("later", "api_key", {"value": "value-later"})
-    old = everything(filled.registry)
+    old = everything(access_of(filled).registry)
     filled.close()
     monkeypatch.setenv("WORKFLOW_SECRETS_STORAGE_PATH", str(target))
     monkeypatch.setenv("WORKFLOW_SECRETS_MASTER_KEY", key.to_text())
@@ -268,7 +269,7 @@ def test_a_restore_killed_anywhere_leaves_the_old_store_or_the_new_one(
             seen.append("nothing")
             continue
         with open_service(target, master_key=key) as service:
-            found = everything(service.registry)
+            found = everything(access_of(service).registry)
             seen.append("old" if found == old else "new" if found == new else "neither")
             assert service.get_secret("a", 1).data == {"value": "value-one"}
     assert "neither" not in seen
@@ -276,7 +277,7 @@ def test_a_restore_killed_anywhere_leaves_the_old_store_or_the_new_one(
     prepare()
     assert killing.calls_of(*arguments)
     with open_service(target, master_key=key) as service:
-        assert everything(service.registry) == new
+        assert everything(access_of(service).registry) == new
 
 
 @pytest.mark.parametrize("how", [1, 5, 9])

@@ -20,6 +20,7 @@ from rich.traceback import Traceback
 import sealflow
 from sealflow import BaseNode, NodeConfig, Outputs, Retry, TamperedError, Workflow, run_workflow
 from sealflow.resolver.redactor import Redactor
+from sealflow.service.access import access_of
 from sealflow.workflow.nodes.http_request import HttpRequestNode
 
 
@@ -138,8 +139,10 @@ async def test_a_hostile_server_gets_nothing_out(service, server, second_server,
     canary.saw("what the second server was sent", everything_sent(second_server))
     canary.saw("what the log held", caplog.text)
     canary.saw("the execution", execution.to_json() + repr(execution))
-    service.audit.flush()
-    denied = [entry for entry in service.audit.events() if entry["outcome"] == "HostNotAllowedError"]
+    access_of(service).audit.flush()
+    denied = [
+        entry for entry in access_of(service).audit.events() if entry["outcome"] == "HostNotAllowedError"
+    ]
     assert {entry["node"] for entry in denied} == {"follow", "forward", "again", "leak"}
 
 

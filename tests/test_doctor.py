@@ -14,6 +14,7 @@ from sealflow import MasterKey, open_service
 from sealflow.model import times
 from sealflow.operations.backup import create_backup
 from sealflow.operations.keys import StoreKeys
+from sealflow.service.access import access_of
 
 STORE = Path(".workflow/secrets")
 
@@ -259,7 +260,7 @@ def test_a_file_of_another_user_is_found(cli, sound):
 def test_doctor_repairs_what_it_says_by_what_it_says(cli, sound, tmp_path, store_key):
     """The advice for a damaged record, followed: the backup is restored, and nothing is left to act on."""
     with open_service() as service:
-        create_backup(service.registry, tmp_path / "b", (store_key,))
+        create_backup(access_of(service).registry, tmp_path / "b", (store_key,))
     change_record(sound, lambda record: record[:-1] + bytes([record[-1] ^ 1]))
     assert doctor(cli)[0] == 1
     assert cli("backup", "restore", str(tmp_path / "b"), "--yes").code == 0
@@ -299,7 +300,7 @@ def test_a_secret_that_nobody_used_for_long_is_a_note(cli, sound):
 def test_one_damaged_secret_hides_nothing_of_the_others(cli, sound):
     with open_service() as service:
         service.update_secret("b", expires_at="2020-01-01T00:00:00Z")
-        with service.registry.transaction() as transaction:
+        with access_of(service).registry.transaction() as transaction:
             secret = transaction.load("a")
             transaction.save(secret._replace(versions=(secret.current._replace(policy="{}"),)))
     found = {(item["check"], item["level"]) for item in doctor(cli)[1]}

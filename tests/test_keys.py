@@ -25,6 +25,7 @@ from sealflow import (
 )
 from sealflow.crypto.master_key import Passphrase
 from sealflow.operations.keys import StoreKeys, dek_uses
+from sealflow.service.access import access_of
 
 TORTURE = bool(os.environ.get("SEALFLOW_TORTURE"))
 
@@ -35,24 +36,24 @@ def fill(service, count):
 
 
 def uses(service):
-    with service.registry.snapshot() as snapshot:
+    with access_of(service).registry.snapshot() as snapshot:
         return dek_uses(snapshot.secrets)
 
 
 def states(service):
-    return [dek.state for dek in service.registry.keyring().deks]
+    return [dek.state for dek in access_of(service).registry.keyring().deks]
 
 
 def test_a_master_key_is_exchanged_without_rewriting_a_record(tmp_path, any_service, key, backend):
     fill(any_service, 3)
-    with any_service.registry.snapshot() as snapshot:
+    with access_of(any_service).registry.snapshot() as snapshot:
         before = sorted(snapshot.secrets)
     new = MasterKey.generate()
     assert StoreKeys(any_service).add(new) == new.kek_id
     with open_service(tmp_path / "service", master_key=new) as other:
         assert other.get_secret("s1").data == {"value": "value-of-1"}
         StoreKeys(other).remove(key.kek_id)
-        with other.registry.snapshot() as snapshot:
+        with access_of(other).registry.snapshot() as snapshot:
             assert sorted(snapshot.secrets) == before
     assert any_service.get_secret("s2").data == {"value": "value-of-2"}  # it had opened the store before
     with pytest.raises(WrongMasterKeyError, match=new.kek_id):
@@ -80,20 +81,20 @@ def test_rotation_seals_anew_what_is_written_and_reencrypt_the_rest(any_service)
     any_service.update_secret("s0", {"value": "value-of-0b"})
     any_service.delete_secret("s4")
     keys = StoreKeys(any_service)
-    old = any_service.registry.keyring().deks[0].dek_id
+    old = access_of(any_service).registry.keyring().deks[0].dek_id
     new = keys.rotate_dek()
     assert states(any_service) == ["decrypt_only", "active"]
     any_service.create_secret("fresh", "api_key", {"value": "fresh-value"})
     assert uses(any_service) == {old: 6, new: 1}
-    with any_service.registry.snapshot() as snapshot:
+    with access_of(any_service).registry.snapshot() as snapshot:
         before = {item.name: item for item in snapshot.secrets}
     told = []
     assert keys.reencrypt(lambda *progress: told.append(progress)) == (5, ())
     assert told == [(5, 5)]
     assert uses(any_service) == {new: 7}
     assert states(any_service) == ["destroyed", "active"]
-    assert {wrap.dek_id for wrap in any_service.registry.keyring().wraps} == {new}
-    with any_service.registry.snapshot() as snapshot:
+    assert {wrap.dek_id for wrap in access_of(any_service).registry.keyring().wraps} == {new}
+    with access_of(any_service).registry.snapshot() as snapshot:
         for item in snapshot.secrets:  # nothing but the records changed
             records = [kept._replace(record=None) for kept in item.versions]
             assert item._replace(versions=()) == before[item.name]._replace(versions=())
@@ -112,7 +113,7 @@ def test_a_rotation_wraps_for_every_master_key(tmp_path, any_service, key):
     with pytest.raises(MissingMasterKeyError, match=other.kek_id):
         StoreKeys(any_service).rotate_dek()
     assert states(any_service) == ["active"]
-    any_service.cipher.sources = (key, other)
+    access_of(any_service).cipher.sources = (key, other)
     StoreKeys(any_service).rotate_dek()
     fill(any_service, 2)
     StoreKeys(any_service).reencrypt()
@@ -128,11 +129,11 @@ def test_an_exchanged_recovery_key_gets_no_store_key(any_service):
     """Who can write to the store cannot put a public key of their own in the place of the recovery key's."""
     keys = StoreKeys(any_service)
     keys.add_recovery()
-    document = any_service.registry.keyring()
+    document = access_of(any_service).registry.keyring()
     keys.add_recovery()
-    ours, theirs = any_service.registry.keyring().keks[1:]
+    ours, theirs = access_of(any_service).registry.keyring().keks[1:]
     for params in (theirs.params, {"public_key": "AAAA"}, {}, {"public_key": "A" * 200}):
-        with any_service.registry.transaction() as transaction:
+        with access_of(any_service).registry.transaction() as transaction:
             transaction.save_keyring(document._replace(keks=(document.keks[0], ours._replace(params=params))))
         with pytest.raises((TamperedError, DamagedRecordError)):
             keys.rotate_dek()
@@ -141,19 +142,19 @@ def test_an_exchanged_recovery_key_gets_no_store_key(any_service):
 
 def test_a_recovery_wrap_that_was_changed_does_not_open(tmp_path, any_service):
     recovery = StoreKeys(any_service).add_recovery()
-    document = any_service.registry.keyring()
+    document = access_of(any_service).registry.keyring()
     wrap = next(item for item in document.wraps if item.kek_id == recovery.kek_id)
     for position in (0, 31, 40, 80, 120, len(wrap.wrapped) - 1):
         changed = bytearray(wrap.wrapped)
         changed[position] ^= 1
         others = tuple(item for item in document.wraps if item is not wrap)
-        with any_service.registry.transaction() as transaction:
+        with access_of(any_service).registry.transaction() as transaction:
             transaction.save_keyring(
                 document._replace(wraps=(*others, wrap._replace(wrapped=bytes(changed))))
             )
         with pytest.raises((TamperedError, DamagedRecordError)):
             open_service(tmp_path / "service", master_key=recovery)
-    with any_service.registry.transaction() as transaction:
+    with access_of(any_service).registry.transaction() as transaction:
         zero = wrap._replace(wrapped=bytes(32) + wrap.wrapped[32:])  # a point of low order
         transaction.save_keyring(document._replace(wraps=(*others, zero)))
     with pytest.raises(TamperedError):
@@ -185,7 +186,7 @@ def test_a_passphrase_opens_beside_a_key(tmp_path, any_service):
 def test_a_damaged_secret_is_left_and_named(any_service):
     fill(any_service, 3)
     StoreKeys(any_service).rotate_dek()
-    with any_service.registry.transaction() as transaction:
+    with access_of(any_service).registry.transaction() as transaction:
         secret = transaction.load("s1")
         broken = secret.current._replace(record=secret.current.record[:-1] + b"\0")
         transaction.save(secret._replace(versions=(broken,)))
@@ -209,7 +210,7 @@ def test_the_previous_key_is_for_the_time_in_between(tmp_path, any_service, key,
     file.chmod(0o600)
     monkeypatch.setenv("WORKFLOW_SECRETS_MASTER_KEY_PREVIOUS_FILE", str(file))
     with open_service(tmp_path / "service") as service:  # after
-        assert service.cipher.keyring.kek_id == new.kek_id
+        assert access_of(service).cipher.keyring.kek_id == new.kek_id
         StoreKeys(service).rotate_dek()  # it has both keys that the new one must be wrapped for
         StoreKeys(service).remove(key.kek_id)
 
@@ -269,7 +270,7 @@ def test_four_readers_see_nothing_of_a_change_of_all_keys(tmp_path, any_service,
         for reader in readers:
             assert reader.stdout.readline() == "ready\n"
         StoreKeys(any_service).add(new)
-        any_service.cipher.sources = (key, new)
+        access_of(any_service).cipher.sources = (key, new)
         StoreKeys(any_service).rotate_dek()
         assert StoreKeys(any_service).reencrypt() == (count, ())
         with open_service(path, master_key=new) as service:
@@ -282,7 +283,7 @@ def test_four_readers_see_nothing_of_a_change_of_all_keys(tmp_path, any_service,
         stop.set()
         inside.join()
         told = [reader.communicate(timeout=100) for reader in readers]
-    any_service.cipher.sources = (key, new)
+    access_of(any_service).cipher.sources = (key, new)
     assert failures == []
     for reader, (out, err) in zip(readers, told, strict=True):
         assert reader.returncode == 0, err
@@ -306,7 +307,7 @@ def test_a_key_command_killed_anywhere_can_be_run_again(any_service, tmp_path, k
     def prepare() -> None:
         if command == "reencrypt":
             StoreKeys(any_service).rotate_dek()
-        elif command == "remove" and spare.kek_id not in str(any_service.registry.keyring()):
+        elif command == "remove" and spare.kek_id not in str(access_of(any_service).registry.keyring()):
             StoreKeys(any_service).add(spare)
 
     prepare()
@@ -326,7 +327,7 @@ def test_a_key_command_killed_anywhere_can_be_run_again(any_service, tmp_path, k
                 assert len(uses(service)) == 1
                 assert set(states(service)[:-1]) == {"destroyed"}
             if command in ("add", "rotate-dek"):  # so that the next round finds one key
-                for kek in service.registry.keyring().keks:
+                for kek in access_of(service).registry.keyring().keks:
                     if kek.kek_id != key.kek_id:
                         StoreKeys(service).remove(kek.kek_id)
     assert killed >= 3

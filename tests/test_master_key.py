@@ -17,6 +17,7 @@ from sealflow.crypto import keyring
 from sealflow.crypto.key_file import default_key_file, read_key_file, write_key_file
 from sealflow.crypto.key_sources import find_master_key
 from sealflow.crypto.master_key import Passphrase
+from sealflow.service.access import access_of
 
 
 def test_a_key_survives_its_text(key):
@@ -159,7 +160,7 @@ def test_a_passphrase_opens_what_it_made(tmp_path, monkeypatch):
         service.create_secret("a", "api_key", {"value": "vvvv"})
     with open_service(tmp_path / "s") as service:
         assert service.get_secret("a").data == {"value": "vvvv"}
-        params = service.registry.keyring().keks[0].params
+        params = access_of(service).registry.keyring().keks[0].params
         assert (params["n"], params["r"], params["p"]) == (1 << 17, 8, 1)
     monkeypatch.setenv("WORKFLOW_SECRETS_PASSPHRASE", "correct horse battery staplf")
     with pytest.raises(WrongMasterKeyError):

@@ -23,6 +23,7 @@ from sealflow.crypto.master_key import Passphrase
 from sealflow.operations.bundle import export_bundle, import_bundle
 from sealflow.operations.keys import StoreKeys
 from sealflow.operations.migrate import migrate_store, old_stores, remove_old_stores
+from sealflow.service.access import access_of
 from sealflow.settings import Settings
 
 TORTURE = bool(os.environ.get("SEALFLOW_TORTURE"))
@@ -55,32 +56,32 @@ def everything(registry):
 
 def test_there_and_back_is_equal_to_the_byte(filled, key, settings, backend):
     other = {"sqlite": "file", "file": "sqlite"}[backend]
-    before = everything(filled.registry)
+    before = everything(access_of(filled).registry)
     filled.close()
     done = migrate_store(settings, other)
     assert done[:3] == (backend, other, 2)
     with open_service(settings.path, master_key=key) as service:
-        assert service.registry.backend == other
-        assert everything(service.registry) == before
+        assert service.backend == other
+        assert everything(access_of(service).registry) == before
         assert service.get_secret("a").data == {"value": "value-11"}
-        assert service.registry.problems() == []
+        assert access_of(service).registry.problems() == []
     assert migrate_store(settings, backend).target == backend
     with open_service(settings.path, master_key=key) as service:
-        assert service.registry.backend == backend
-        assert everything(service.registry) == before
+        assert service.backend == backend
+        assert everything(access_of(service).registry) == before
     assert len(old_stores(settings.path)) == 2
     assert {path.stat().st_mode & 0o77 for path in settings.path.rglob("*")} == {0}
     assert len(remove_old_stores(settings)) == 2
     with pytest.raises(StoreUnavailableError, match="no old store"):
         remove_old_stores(settings)
     with open_service(settings.path, master_key=key) as service:
-        assert everything(service.registry) == before
+        assert everything(access_of(service).registry) == before
 
 
 def test_moving_to_where_it_is_changes_nothing(filled, settings, backend):
-    before = everything(filled.registry)
+    before = everything(access_of(filled).registry)
     assert migrate_store(settings, backend) == (backend, backend, 2, ())
-    assert everything(filled.registry) == before
+    assert everything(access_of(filled).registry) == before
     with pytest.raises(SettingsError, match="no storage backend"):
         migrate_store(settings, "cassandra")
 
@@ -105,7 +106,7 @@ def test_who_had_it_open_neither_writes_into_the_old_store_nor_reads_from_it(
 @pytest.mark.parametrize("twice", [False, True])
 def test_a_move_killed_anywhere_can_be_run_again(filled, key, tmp_path, monkeypatch, backend, twice):
     other = {"sqlite": "file", "file": "sqlite"}[backend]
-    before = everything(filled.registry)
+    before = everything(access_of(filled).registry)
     filled.close()
     target = tmp_path / "target"
     monkeypatch.setenv("WORKFLOW_SECRETS_STORAGE_PATH", str(target))
@@ -124,12 +125,12 @@ def test_a_move_killed_anywhere_can_be_run_again(filled, key, tmp_path, monkeypa
         if twice:
             killing.killed_at(at, *arguments)
         with open_service(target, master_key=key) as service:
-            assert everything(service.registry) == before
-            seen.append(service.registry.backend)
+            assert everything(access_of(service).registry) == before
+            seen.append(service.backend)
         migrate_store(Settings(target, None), other)
         with open_service(target, master_key=key) as service:
-            assert everything(service.registry) == before
-            assert service.registry.backend == other
+            assert everything(access_of(service).registry) == before
+            assert service.backend == other
         assert not (target / {"sqlite": "secrets.db", "file": "keyring.json"}[backend]).exists()
         assert killing.strays(target) == []
     assert seen[0] == backend

@@ -22,6 +22,7 @@ from sealflow import (
 from sealflow.logs import cleaned_logs
 from sealflow.resolver.encodings import forms
 from sealflow.resolver.redactor import Redactor
+from sealflow.service.access import access_of
 
 
 @pytest.fixture
@@ -225,7 +226,7 @@ async def test_a_secret_is_used_by_the_workflows_that_its_owner_allows(service):
 
 async def test_a_tampered_record_fails_with_its_place(service):
     service.create_secret("s", "api_key", {"value": "vvvv"})
-    with service.registry.transaction() as transaction:
+    with access_of(service).registry.transaction() as transaction:
         old = transaction.load("s")
         transaction.save(old._replace(versions=(old.current._replace(type="custom"),)))
     async with Resolver(service) as resolver:

@@ -22,6 +22,7 @@ from sealflow import (
     WrongMasterKeyError,
     open_service,
 )
+from sealflow.service.access import access_of
 from test_types import GOOD
 
 
@@ -235,7 +236,7 @@ def test_variables_fill_in_for_arguments(monkeypatch, tmp_path, key):
     monkeypatch.setenv("WORKFLOW_SECRETS_STORAGE_BACKEND", "File")
     monkeypatch.setenv("WORKFLOW_SECRETS_MASTER_KEY", key.to_text())
     with open_service() as service:
-        assert service.registry.backend == "file"
+        assert service.backend == "file"
     assert (tmp_path / "env" / "keyring.json").exists()
 
 
@@ -341,14 +342,14 @@ def test_a_service_sees_keys_that_another_process_added(tmp_path, key):
         open_service(tmp_path / "s", "sqlite", key) as reader,
         open_service(tmp_path / "s", "sqlite", key) as other,
     ):
-        old = other.registry.keyring()
+        old = access_of(other).registry.keyring()
         dek_id = StoreKeys(other).rotate_dek()
-        assert other.registry.keyring() != old
+        assert access_of(other).registry.keyring() != old
         other.create_secret("new", "api_key", {"value": "vvvv"})
         assert reader.get_secret("new").data == {"value": "vvvv"}
         reader.update_secret("new", {"value": "wwww"})
-        assert reader.registry.read("new").record[4:12].hex() == dek_id
+        assert access_of(reader).registry.read("new").record[4:12].hex() == dek_id
 
 
 def test_the_repr_of_a_service_tells_nothing(service, key):
-    assert key.to_text() not in repr(service) + repr(service.cipher.keyring)
+    assert key.to_text() not in repr(service) + repr(access_of(service).cipher.keyring)

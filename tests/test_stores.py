@@ -20,6 +20,7 @@ from sealflow import (
     StoreUnavailableError,
     open_service,
 )
+from sealflow.service.access import access_of
 from sealflow.stores.file import FileStore
 from sealflow.stores.sqlite import SqliteStore
 from sealflow.testing import StoreContract
@@ -95,7 +96,7 @@ def test_ten_processes_make_one_store(tmp_path, key, backend):
         path, backend, key, worker = sys.argv[1:]
         with sealflow.open_service(path, backend, key) as service:
             service.create_secret(f"w{worker}", "api_key", {"value": "vvvv"})
-            print(service.registry.store_id)
+            print(service.store_id)
     """
     processes = [
         run_python(code, str(tmp_path / "s"), backend, key.to_text(), str(worker)) for worker in range(10)
@@ -261,7 +262,7 @@ def test_a_damaged_document_is_reported_and_never_skipped(tmp_path, key, damage)
     with open_service(path, "file", key) as service:
         service.create_secret("a", "api_key", {"value": "vvvv"})
         service.create_secret("b", "api_key", {"value": "vvvv"})
-        record = service.registry._record_path("a")
+        record = access_of(service).registry._record_path("a")
         record.write_bytes(damage)
         for attempt in (
             lambda: service.get_secret("a"),
@@ -282,7 +283,9 @@ def test_a_damaged_document_is_reported_and_never_skipped(tmp_path, key, damage)
 def test_a_document_under_another_name_is_reported(tmp_path, key):
     with open_service(tmp_path / "s", "file", key) as service:
         service.create_secret("a", "api_key", {"value": "vvvv"})
-        shutil.copy(service.registry._record_path("a"), service.registry._record_path("b"))
+        shutil.copy(
+            access_of(service).registry._record_path("a"), access_of(service).registry._record_path("b")
+        )
         with pytest.raises(DamagedRecordError):
             service.get_secret("b")
 
@@ -323,7 +326,7 @@ def test_a_full_disk_is_said_and_nothing_changes(tmp_path, key, backend):
 def test_sqlite_says_when_it_is_full(tmp_path, key):
     with open_service(tmp_path / "s", "sqlite", key) as service:
         service.create_secret("a", "api_key", {"value": "vvvv"})
-        service.registry._writer.execute("PRAGMA max_page_count = 1")
+        access_of(service).registry._writer.execute("PRAGMA max_page_count = 1")
         with pytest.raises(StoreFullError, match="nothing was changed"):
             service.update_secret("a", {"value": "w" * 300_000})
         assert service.get_secret("a").data == {"value": "vvvv"}
@@ -345,7 +348,7 @@ def test_a_read_only_store_is_read_and_not_written(tmp_path, key, backend, monke
     read_only(tmp_path / "s", monkeypatch)
     with open_service(tmp_path / "s", backend, key) as service:
         assert service.get_secret("a").data == {"value": "vvvv"}
-        assert service.registry.status().read_only
+        assert access_of(service).registry.status().read_only
         with pytest.raises(StoreUnavailableError, match="read-only"):
             service.update_secret("a", {"value": "wwww"})
 
@@ -363,11 +366,11 @@ def test_the_log_is_empty_after_every_write_and_old_records_are_overwritten(tmp_
     path = tmp_path / "s"
     with open_service(path, "sqlite", key) as service:
         service.create_secret("a", "api_key", {"value": "vvvv"})
-        old = service.registry.read("a").record
+        old = access_of(service).registry.read("a").record
         for number in range(11):
             service.update_secret("a", {"value": f"v-{number}"})
             assert (path / "secrets.db-wal").stat().st_size == 0
-        assert service.registry.read("a", 1) is None
+        assert access_of(service).registry.read("a", 1) is None
     assert old not in (path / "secrets.db").read_bytes()
 
 
@@ -381,7 +384,7 @@ def test_without_sqlite_the_file_store_is_made_with_a_warning(tmp_path, key):
             warnings.simplefilter("always")
             with sealflow.open_service(sys.argv[1], None, sys.argv[2]) as service:
                 service.create_secret("a", "api_key", {"value": "vvvv"})
-                print(service.registry.backend, [str(item.category.__name__) for item in caught])
+                print(service.backend, [str(item.category.__name__) for item in caught])
     """)
     assert (
         finish(run_python(code, str(tmp_path / "s"), key.to_text())).strip()
@@ -390,7 +393,7 @@ def test_without_sqlite_the_file_store_is_made_with_a_warning(tmp_path, key):
     with open_service(
         tmp_path / "s", None, key
     ) as service:  # SQLite is there again, and the store stays where it is
-        assert service.registry.backend == "file"
+        assert service.backend == "file"
         assert service.get_secret("a").data == {"value": "vvvv"}
     assert not (tmp_path / "s" / "secrets.db").exists()
 
@@ -420,7 +423,7 @@ def test_a_backend_asked_for_by_name_is_never_replaced(tmp_path, key, monkeypatc
         pytest.warns(StoreFallbackWarning, match="disk I/O"),
         open_service(tmp_path / "s", None, key) as service,
     ):
-        assert service.registry.backend == "file"
+        assert service.backend == "file"
     assert not list((tmp_path / "s").glob("*.db*"))
 
 
@@ -442,10 +445,10 @@ def test_an_unknown_backend_is_refused(tmp_path, key, name):
 
 def test_a_crash_between_store_and_marker_is_mended(tmp_path, key, backend):
     with open_service(tmp_path / "s", backend, key) as service:
-        store_id = service.registry.store_id
+        store_id = service.store_id
     (tmp_path / "s" / "store.json").unlink()
     with open_service(tmp_path / "s", None, key) as service:
-        assert (service.registry.backend, service.registry.store_id) == (backend, store_id)
+        assert (service.backend, service.store_id) == (backend, store_id)
     assert json.loads((tmp_path / "s" / "store.json").read_text())["store_id"] == store_id
 
 
@@ -480,8 +483,8 @@ def test_a_migration_upgrades_an_older_schema(tmp_path, key, monkeypatch):
     for module in (sqlite, sqlite_rows):
         monkeypatch.setattr(module, "SCHEMA_VERSION", schema.SCHEMA_VERSION + 1)
     with open_service(tmp_path / "s", "sqlite", key) as service:
-        assert service.registry.status().schema_version == schema.SCHEMA_VERSION + 1
-        assert service.registry._rows("SELECT count(*) FROM later")[0][0] == 0
+        assert access_of(service).registry.status().schema_version == schema.SCHEMA_VERSION + 1
+        assert access_of(service).registry._rows("SELECT count(*) FROM later")[0][0] == 0
         assert service.get_secret("a").data == {"value": "vvvv"}
 
 

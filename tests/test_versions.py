@@ -20,6 +20,7 @@ from sealflow import (
     run_workflow,
 )
 from sealflow.model import times
+from sealflow.service.access import access_of
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def test_deleted_secrets_come_back(service):
 
 
 def test_destroyed_data_is_nowhere_in_the_store(service, tmp_path):
-    record = service.registry.read("a", 1).record
+    record = access_of(service).registry.read("a", 1).record
     service.destroy("a", [1])
     with pytest.raises(SecretNotFoundError, match="version 1 of the secret 'a' was destroyed"):
         service.get_secret("a", 1)

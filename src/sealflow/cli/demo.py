@@ -69,9 +69,7 @@ def _demonstrate(folder: Path, credentials: Credentials, out: Transcript) -> tup
 
     log_file = folder / "demo.log"
     with _logging_to(log_file), open_service(folder / "store", None, MasterKey.generate()) as service:
-        out.say(
-            f"1. A store: {service.registry.backend}, encrypted with AES-256-GCM, in a temporary directory"
-        )
+        out.say(f"1. A store: {service.backend}, encrypted with AES-256-GCM, in a temporary directory")
         _create(service, credentials)
         out.say("2. Three secrets in it:")
         for info in service.list_secrets():

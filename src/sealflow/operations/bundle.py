@@ -27,6 +27,7 @@ from sealflow.errors import (
 from sealflow.model import times
 from sealflow.model.json_value import canonical
 from sealflow.model.stored import Kek
+from sealflow.service.access import access_of
 from sealflow.service.drafts import Draft
 from sealflow.service.secret_service import SecretService
 from sealflow.stores import private_files
@@ -77,8 +78,7 @@ def export_bundle(
         "sealed": base64.b64encode(sealed).decode(),
     }
     private_files.write_atomically(path.absolute(), (canonical(document) + "\n").encode())
-    if service.audit is not None:
-        service.audit.record(Event("export", [(name, None, "local") for name in wanted]), now=True)
+    access_of(service).record(Event("export", [(name, None, "local") for name in wanted]), now=True)
     return len(wanted)
 
 
@@ -95,14 +95,15 @@ def import_bundle(
         for item in _read(path, passphrase)
     ]
     created, updated, skipped = [], [], []
-    with service.registry.transaction() as transaction:
-        service.cipher.refresh()
+    access = access_of(service)
+    with access.registry.transaction() as transaction:
+        access.cipher.refresh()
         for draft in drafts:
             old = transaction.load(draft.name)
             if old is None or old.deleted_at is not None:
-                created.append(service.put(transaction, draft, old))
+                created.append(access.save_draft(transaction, draft, old))
             elif on_existing == "update":
-                updated.append(service.put(transaction, draft, old))
+                updated.append(access.save_draft(transaction, draft, old))
             else:
                 skipped.append(draft.name)
         if skipped and on_existing == "refuse":
@@ -111,11 +112,9 @@ def import_bundle(
                 hint="Give --skip-existing, or --update for new versions; nothing was imported",
                 secret=skipped[0],
             )
-    if service.audit is not None:
-        for action, infos in (("create", created), ("update", updated)):
-            done = [(info.name, info.version, "local") for info in infos]
-            if done:
-                service.audit.record(Event(action, done), now=True)
+    for action, infos in (("create", created), ("update", updated)):
+        if infos:
+            access.record(Event(action, [(info.name, info.version, "local") for info in infos]), now=True)
     return Imported(
         tuple(info.name for info in created), tuple(info.name for info in updated), tuple(skipped)
     )

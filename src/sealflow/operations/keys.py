@@ -11,6 +11,7 @@ from sealflow.crypto import envelope, key_changes
 from sealflow.crypto.master_key import KeySource, MasterKey
 from sealflow.errors import DamagedRecordError, InvalidMasterKeyError, TamperedError
 from sealflow.model.stored import StoredSecret
+from sealflow.service.access import access_of
 from sealflow.service.secret_service import SecretService
 from sealflow.stores.registry import SecretRegistry
 
@@ -20,7 +21,7 @@ Progress = Callable[[int, int], None]
 
 
 class Reencrypted(NamedTuple):
-    """How many secrets were sealed anew, and the names of those that cannot be decrypted."""
+    """How many secrets were sealed again, and the names of those that cannot be decrypted."""
 
     done: int
     damaged: tuple[str, ...]
@@ -30,9 +31,9 @@ class StoreKeys:
     """Changes the keys of an open store. Every change is one transaction: a kill leaves the old keyring or the new."""
 
     def __init__(self, service: SecretService) -> None:
-        self._service = service
-        self._registry = service.registry
-        self._cipher = service.cipher
+        self._access = access_of(service)
+        self._registry = self._access.registry
+        self._cipher = self._access.cipher
 
     def add(self, source: KeySource) -> str:
         """Let another master key, or a passphrase, open the store too; return its id. No record is rewritten."""
@@ -80,7 +81,7 @@ class StoreKeys:
     def reencrypt(self, progress: Progress | None = None) -> Reencrypted:
         """Seal every record with the active store key, then destroy the old store keys.
 
-        May be killed anywhere and run again: what is sealed anew stays so, and the old keys go last of all. A secret that
+        May be killed anywhere and run again: what is already sealed again stays so, and the old keys go last of all. A secret that
         cannot be decrypted is left as it is, with the key that it names, and is in the result.
         """
         self._cipher.refresh()
@@ -96,7 +97,7 @@ class StoreKeys:
                     secret = transaction.load(name)
                     try:
                         if secret is not None:
-                            transaction.save(self._sealed_anew(secret))
+                            transaction.save(self._reseal(secret))
                     except (TamperedError, DamagedRecordError):
                         damaged.append(name)
             if progress is not None:
@@ -111,7 +112,7 @@ class StoreKeys:
         self._changed("reencrypt", self._cipher.keyring.active_id.hex())
         return Reencrypted(len(names) - len(damaged), tuple(damaged))
 
-    def _sealed_anew(self, secret: StoredSecret) -> StoredSecret:
+    def _reseal(self, secret: StoredSecret) -> StoredSecret:
         versions = []
         for kept in secret.versions:
             record = kept.record
@@ -123,8 +124,7 @@ class StoreKeys:
 
     def _changed(self, action: str, key_id: str) -> None:
         self._cipher.refresh()
-        if self._service.audit is not None:
-            self._service.audit.record(key_event(action, key_id), now=True)
+        self._access.record(key_event(action, key_id), now=True)
 
 
 def _needs(secret: StoredSecret, active: bytes) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sealflow.providers.base import Found
+from sealflow.service.access import access_of
 from sealflow.service.secret_service import SecretService
-from sealflow.wording import closest, shown
+from sealflow.wording import closest
 
 LOCAL = "local"
 
@@ -18,16 +19,13 @@ class LocalStore:
 
     def __init__(self, service: SecretService) -> None:
         self._service = service
+        self._access = access_of(service)
 
     def get_many(self, names: Iterable[str]) -> dict[str, Found]:
-        """Return what is there of ``names``, decrypted."""
-        secrets = self._service.revealed(names)
-        return {name: Found(item._data, item.policy, LOCAL, item.version) for name, item in secrets.items()}
+        """Return those of ``names`` that exist, decrypted for this call: nobody else holds these mappings."""
+        opened = self._access.open_many(names)
+        return {name: Found(item.fields, item.policy, LOCAL, item.version) for name, item in opened.items()}
 
     def hint(self, name: str) -> str:
         """Return the closest names, for an error."""
         return closest(name, (info.name for info in self._service.list_secrets()), what="secrets")
-
-    def describe(self, name: str) -> str:
-        """Return what is said of a name that is not there."""
-        return f"there is no secret {shown(name)}"

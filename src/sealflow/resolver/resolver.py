@@ -12,6 +12,7 @@ from sealflow.resolver.local import LocalStore
 from sealflow.resolver.provider_source import ProviderSource
 from sealflow.resolver.scope import ExecutionScope
 from sealflow.resolver.sync import run_sync
+from sealflow.service.access import access_of
 from sealflow.service.secret_service import SecretService
 
 
@@ -45,7 +46,7 @@ class Resolver:
         """``providers`` are asked in their order, before the local store; ``timeout``: seconds for all of them."""
         sources = [item if isinstance(item, ProviderSource) else _source(item) for item in providers]
         self._chain = Chain(sources, LocalStore(service) if service is not None else None, timeout)
-        self._audit = service.audit if service is not None else None
+        self._audit = access_of(service).audit if service is not None else None
 
     @property
     def providers(self) -> list[ExternalSecretProvider]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from enum import Enum
@@ -24,11 +23,11 @@ from sealflow.model.names import is_name
 from sealflow.model.places import references_in, spelled_path, substituted
 from sealflow.model.policy import Policy
 from sealflow.model.secret import Secret, SecretData, SecretInfo, SecretVersion
-from sealflow.model.stored import RecordPlace, StoredRecord, StoredSecret, StoredVersion
-from sealflow.service.cipher import StoreCipher
+from sealflow.model.stored import StoredSecret
+from sealflow.service.access import StoreAccess
 from sealflow.service.describe import info_of, list_infos, read_policy, stored_info
 from sealflow.service.drafts import Draft, checked_description, checked_tags
-from sealflow.stores.registry import MAX_VERSIONS, RegistryTransaction, SecretRegistry
+from sealflow.stores.registry import RegistryTransaction, SecretRegistry
 from sealflow.wording import closest, shown
 
 
@@ -48,10 +47,17 @@ class SecretService:
     def __init__(
         self, registry: SecretRegistry, sources: Sequence[KeySource], audit: AuditLog | None = None
     ) -> None:
-        """Open the keyring with the first of ``sources`` that the store knows; WrongMasterKeyError changes nothing."""
-        self.registry = registry
-        self.audit = audit
-        self.cipher = StoreCipher(registry, tuple(sources))
+        """Open the keyring with the first of ``sources`` that the store knows; WrongMasterKeyError changes nothing.
+
+        Programs call ``open_service`` instead, which finds the store and its key. The service closes what it is given.
+        """
+        self._access = StoreAccess(registry, sources, audit)
+        self._registry = registry
+        self._cipher = self._access.cipher
+
+    def __store_access__(self) -> StoreAccess:
+        """Return the open store, for sealflow's own rooms: see ``service/access.py``."""
+        return self._access
 
     def __enter__(self) -> Self:
         return self
@@ -60,13 +66,21 @@ class SecretService:
         self.close()
 
     def __repr__(self) -> str:
-        return f"SecretService({self.registry.backend}, store={self.registry.store_id})"
+        return f"SecretService({self.backend}, store={self.store_id})"
+
+    @property
+    def backend(self) -> str:
+        """The name of the store's backend: ``sqlite``, ``file``, or one of an installed package."""
+        return self._registry.backend
+
+    @property
+    def store_id(self) -> str:
+        """The store's id: 32 hex digits that stay the same when it is moved or restored."""
+        return self._registry.store_id
 
     def close(self) -> None:
         """Close the store and the audit trail; closing twice is fine."""
-        if self.audit is not None:
-            self.audit.close()
-        self.registry.close()
+        self._access.close()
 
     def create_secret(
         self,
@@ -99,8 +113,8 @@ class SecretService:
             allowed_workflows=allowed_workflows,
             allow_short=allow_short,
         )
-        with self.registry.transaction() as transaction:
-            self.cipher.refresh()
+        with self._registry.transaction() as transaction:
+            self._cipher.refresh()
             old = transaction.load(name)
             if old is not None and old.deleted_at is None:
                 raise SecretExistsError(
@@ -108,38 +122,21 @@ class SecretService:
                     hint="Update it, delete it first, or choose another name",
                     secret=name,
                 )
-            info = self.put(transaction, draft, old)
+            info = self._access.save_draft(transaction, draft, old)
         self._audited("create", name, info.version, now=True)
         return info
-
-    def put(self, transaction: RegistryTransaction, draft: Draft, old: StoredSecret | None) -> SecretInfo:
-        """Save ``draft`` as the next version of what is kept under its name, in the caller's transaction."""
-        stamp = times.to_text(times.now())
-        secret = StoredSecret(
-            old.id if old else secrets.token_hex(16),
-            draft.name,
-            draft.description,
-            draft.tags,
-            old.created_at if old and old.deleted_at is None else stamp,
-            stamp,
-            None,
-            old.versions if old else (),
-        )
-        secret = self._with_version(secret, draft.type, draft.policy.to_text(), draft.fields, stamp)
-        transaction.save(secret)
-        return stored_info(secret)
 
     def get_secret(self, name: str, version: int | None = None) -> Secret:
         """Return the secret decrypted, its newest version or the given one.
 
         Raises SecretNotFoundError with the closest names, TamperedError, DamagedRecordError.
         """
-        record = self.registry.read(name, version) if is_name(name) else None
+        record = self._registry.read(name, version) if is_name(name) else None
         if record is None:
             raise self._not_found(name, version)
         problem = None
         try:
-            secret = Secret(info_of, record, self._data(record))
+            secret = Secret(info_of, record, self._access.open_record(record))
         except SealflowError as error:
             problem = error
         if problem is not None:
@@ -150,15 +147,11 @@ class SecretService:
 
     def get_secrets(self, names: Iterable[str]) -> dict[str, Secret]:
         """Return those of ``names`` that exist, decrypted, by name: one read of the store for all of them."""
-        found = self.revealed(names)
+        records = self._registry.read_many([name for name in names if is_name(name)])
+        found = {record.name: Secret(info_of, record, self._access.open_record(record)) for record in records}
         for name, secret in found.items():
             self._audited("reveal", name, secret.version)
         return found
-
-    def revealed(self, names: Iterable[str]) -> dict[str, Secret]:
-        """Do what ``get_secrets`` does for the resolver, which knows more for the audit trail and writes it itself."""
-        found = self.registry.read_many([name for name in names if is_name(name)])
-        return {record.name: Secret(info_of, record, self._data(record)) for record in found}
 
     def resolve_config(self, config: Any) -> Any:
         """Return a copy of ``config`` with every reference replaced by its value from this store, for scripts.
@@ -214,8 +207,8 @@ class SecretService:
             raise SecretValidationError(
                 "there is nothing to change", hint="Give data or metadata", secret=str(name)
             )
-        with self.registry.transaction() as transaction:
-            self.cipher.refresh()
+        with self._registry.transaction() as transaction:
+            self._cipher.refresh()
             old = self._loaded(transaction, name, expected_version)
             current = old.current
             before = read_policy(current.policy, name)
@@ -224,7 +217,7 @@ class SecretService:
                 before.allowed_workflows if allowed_workflows is UNSET else allowed_workflows,
                 before.expires_at if expires_at is UNSET else expires_at,
             )
-            old_fields = self.cipher.open_fields(old.place(current), current.record)
+            old_fields = self._cipher.open_fields(old.place(current), current.record)
             fields = (
                 old_fields
                 if data is None
@@ -236,21 +229,21 @@ class SecretService:
                 tags=old.tags if tags is UNSET else checked_tags(tags),
                 updated_at=stamp,
             )
-            secret = self._with_version(secret, current.type, policy.to_text(), fields, stamp)
+            secret = self._access.with_version(secret, current.type, policy.to_text(), fields, stamp)
             transaction.save(secret)
         self._audited("update", name, secret.current.version, now=True)
         return stored_info(secret)
 
     def delete_secret(self, name: str, *, expected_version: int | None = None) -> None:
         """Delete the secret: it is listed, read and resolved no more. Its versions stay until it is destroyed."""
-        with self.registry.transaction() as transaction:
+        with self._registry.transaction() as transaction:
             old = self._loaded(transaction, name, expected_version)
             transaction.save(old._replace(deleted_at=times.to_text(times.now())))
         self._audited("delete", name, old.current.version, now=True)
 
     def history(self, name: str) -> list[SecretVersion]:
         """Return the kept versions, oldest first, without their data; those of a deleted secret too."""
-        found = self.registry.load(name) if is_name(name) else None
+        found = self._registry.load(name) if is_name(name) else None
         if found is None:
             raise self._not_found(name, None)
         return [
@@ -270,15 +263,15 @@ class SecretService:
 
         Raises SecretNotFoundError when that version is not kept or was destroyed, VersionConflictError.
         """
-        with self.registry.transaction() as transaction:
-            self.cipher.refresh()
+        with self._registry.transaction() as transaction:
+            self._cipher.refresh()
             old = self._loaded(transaction, name, expected_version)
             kept = next((item for item in old.versions if item.version == version), None)
             if kept is None:
                 raise self._not_found(name, version)
-            fields = self.cipher.open_fields(old.place(kept), kept.record)
+            fields = self._cipher.open_fields(old.place(kept), kept.record)
             stamp = times.to_text(times.now())
-            secret = self._with_version(
+            secret = self._access.with_version(
                 old._replace(updated_at=stamp), kept.type, old.current.policy, fields, stamp
             )
             transaction.save(secret)
@@ -287,7 +280,7 @@ class SecretService:
 
     def undelete(self, name: str) -> SecretInfo:
         """Bring a deleted secret back, with all its versions; SecretExistsError when it is not deleted."""
-        with self.registry.transaction() as transaction:
+        with self._registry.transaction() as transaction:
             old = transaction.load(name) if is_name(name) else None
             if old is None:
                 raise self._not_found(name, None)
@@ -306,7 +299,7 @@ class SecretService:
         Raises SecretNotFoundError for a secret or version that is not kept; nothing is destroyed then.
         """
         wanted = None if versions is None else set(versions)
-        with self.registry.transaction() as transaction:
+        with self._registry.transaction() as transaction:
             old = transaction.load(name) if is_name(name) else None
             if old is None:
                 raise self._not_found(name, None)
@@ -326,7 +319,7 @@ class SecretService:
 
     def list_secrets(self, type: str | None = None, tags: Iterable[str] = ()) -> list[SecretInfo]:  # noqa: A002
         """Return what is kept in clear text, sorted by name; ``tags``: those that have all of them."""
-        return list_infos(self.registry, type, tags)
+        return list_infos(self._registry, type, tags)
 
     def _loaded(
         self, transaction: RegistryTransaction, name: str, expected_version: int | None
@@ -346,23 +339,10 @@ class SecretService:
     def _audited(
         self, action: str, name: str, version: int, outcome: str = "ok", *, now: bool = False
     ) -> None:
-        if self.audit is not None:
-            self.audit.record(Event(action, ((name, version, "local"),), outcome), now=now)
-
-    def _data(self, record: StoredRecord) -> dict[str, Any]:
-        return self.cipher.open_fields(record.place, record.record)
-
-    def _with_version(
-        self, secret: StoredSecret, type_name: str, policy: str, fields: dict[str, Any], stamp: str
-    ) -> StoredSecret:
-        version = secret.current.version + 1 if secret.versions else 1
-        place = RecordPlace(secret.id, secret.name, version, type_name, policy)
-        record = self.cipher.seal_fields(place, fields)
-        added = StoredVersion(version, type_name, policy, stamp, record)
-        return secret._replace(versions=(*secret.versions, added)[-MAX_VERSIONS:])
+        self._access.record(Event(action, ((name, version, "local"),), outcome), now=now)
 
     def _not_found(self, name: object, version: int | None) -> SecretNotFoundError:
-        names = [record.name for record in self.registry.find()]
+        names = [record.name for record in self._registry.find()]
         if version is not None and name in names:
             message, hint = f"the secret {name!r} has no version {version}", "The last 10 versions are kept"
         else:
