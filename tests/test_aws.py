@@ -7,6 +7,10 @@ import logging
 import pytest
 from aiohttp import web
 
+from needs import needs
+
+needs("boto3")
+
 from sealflow import (
     ProviderDeniedError,
     ProviderMalformedError,

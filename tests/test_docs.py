@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from needs import needs
 from sealflow import Workflow
 from sealflow.config import load_config
 from sealflow.providers.kinds import KINDS
 from sealflow.providers.options import provider_settings
 
 ROOT = Path(__file__).parent.parent
+NEEDED = {"vault": ["hvac"], "aws": ["boto3"]}
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 FENCE = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
@@ -69,6 +71,7 @@ def test_what_a_page_shows_works(page, own_world):
             path = own_world / f"config{number}.toml"
             path.write_text(text, encoding="utf-8")
             for settings in provider_settings(load_config(path)):
+                needs(*NEEDED.get(settings.kind, ()))
                 KINDS.get(settings.kind).Options.model_validate(settings.options)
         elif kind == "yaml" and "sealflow:" in text:
             path = own_world / (file or f"example{number}.yaml")

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import killing
+from needs import needs
 from sealflow import (
     DamagedRecordError,
     InvalidMasterKeyError,
@@ -415,6 +416,7 @@ def test_the_keychain_keeps_a_key(cli, own_world, monkeypatch, tmp_path, canary)
 
 
 def make_keychains():
+    needs("keyring")
     from keyring.backend import KeyringBackend
     from keyring.errors import KeyringLocked
 

@@ -9,6 +9,7 @@ import time
 import pytest
 from aiohttp import web
 
+from needs import needs
 from real_servers import OpenBao
 from sealflow import (
     ProviderDeniedError,
@@ -21,6 +22,8 @@ from sealflow.providers.kinds import make_provider
 from sealflow.providers.options import ProviderSettings
 from sealflow.resolver.provider_source import ProviderSource
 from sealflow.testing import ProviderContract
+
+needs("hvac")
 
 VALUE = "hunter2-from-vault"
 READER = (
@@ -267,9 +270,7 @@ async def test_sealed_stopped_and_back_again(own_bao, make, service, caplog):
         with pytest.raises(ProviderUnavailableError, match="cannot be reached"):
             await provider.get_secret("github")
         own_bao.start()
-        from real_servers import wait_for
-
-        wait_for(own_bao.client.sys.read_seal_status, "the second start")
+        own_bao.wait_for(own_bao.client.sys.read_seal_status, "the second start")
         own_bao.unseal()
         assert (await provider.get_secret("github"))["token"] == VALUE
 
