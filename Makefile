@@ -10,15 +10,16 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 WORKERS ?= auto
 
-.PHONY: help setup demo test lint lint-typing torture bench wheel clean
+.PHONY: help setup demo test test-fast lint lint-typing torture bench wheel clean
 
 help:
-	@echo "make demo     run the main job, for real"
-	@echo "make test     run every test"
-	@echo "make lint     formatter, linters, types, layers, spelling, workflows"
-	@echo "make bench    print the benchmarks' ratios"
-	@echo "make torture  the longer, deeper run of the tests"
-	@echo "make wheel    build the wheel, install it in an empty environment, run its demo"
+	@echo "make demo       run the main job, for real"
+	@echo "make test       run every test"
+	@echo "make test-fast  run most tests in under a minute: no kill loops, no OpenBao, no moto"
+	@echo "make lint       formatter, linters, types, layers, spelling, workflows"
+	@echo "make bench      print the benchmarks' ratios"
+	@echo "make torture    the longer, deeper run of the tests"
+	@echo "make wheel      build the wheel, install it in an empty environment, run its demo"
 
 setup: $(VENV)/.ready
 
@@ -34,6 +35,9 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term --cov-fail-under=95
+
+test-fast: setup
+	$(BIN)/python -m pytest -n $(WORKERS) -q -m 'not slow'
 
 torture: setup
 	SEALFLOW_TORTURE=1 $(BIN)/python -m pytest -n $(WORKERS) --timeout 1800

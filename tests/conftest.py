@@ -27,6 +27,14 @@ if TYPE_CHECKING:
     from canary import Canary
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests of the outside servers as slow: OpenBao and moto take seconds to start."""
+    for item in items:
+        if {"bao", "own_bao", "moto"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("slow")
+
+
 @pytest.fixture(autouse=True)
 def own_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Each test has a directory, a config directory and an environment of its own."""

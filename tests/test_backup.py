@@ -116,6 +116,7 @@ def test_every_write_acknowledged_before_it_began_is_there(any_service, key, tmp
         writer.join()
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_anywhere_is_found(filled, tmp_path):
     file, flipped = tmp_path / "b", tmp_path / "flipped"
     create_backup(access_of(filled).registry, file, ())
@@ -239,6 +240,7 @@ def test_a_store_with_a_damaged_record_is_put_aside_as_it_is(tmp_path, key):
         assert service.get_secret("a").data == {"value": "value-one"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("existing", [True, False])
 def test_a_restore_killed_anywhere_leaves_the_old_store_or_the_new_one(
     filled, key, tmp_path, monkeypatch, existing, backend
@@ -280,6 +282,7 @@ def test_a_restore_killed_anywhere_leaves_the_old_store_or_the_new_one(
         assert everything(access_of(service).registry) == new
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [1, 5, 9])
 def test_a_backup_killed_anywhere_leaves_no_half_file(filled, key, tmp_path, monkeypatch, how):
     monkeypatch.setenv("WORKFLOW_SECRETS_STORAGE_PATH", str(tmp_path / "service"))

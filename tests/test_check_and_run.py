@@ -280,6 +280,7 @@ def value_of(name):
     return next(iter(json.dumps(TYPES[name][1]).split("hunter2")[:1])).rsplit('"', 1)[1] + "hunter2"
 
 
+@pytest.mark.slow
 def test_every_type_in_every_place_and_no_value_anywhere_afterwards(store_key, own_world, server):
     """What the README promises, as a user would run it: the command line in processes of its own, and a search."""
     for name, (type_name, data, _) in TYPES.items():

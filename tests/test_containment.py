@@ -473,6 +473,7 @@ class Chaos(BaseNode):
         return {"token": config.token, "deep": [{"header": f"Basic {encoded}"}], "in": context.input}
 
 
+@pytest.mark.slow
 async def test_200_random_workflows_leave_no_value_anywhere(service, canary, caplog, monkeypatch):
     caplog.set_level(logging.DEBUG)
     chance = random.Random(20261124)

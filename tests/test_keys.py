@@ -239,6 +239,7 @@ print(reads, flush=True)
 """
 
 
+@pytest.mark.slow
 def test_four_readers_see_nothing_of_a_change_of_all_keys(tmp_path, any_service, key):
     count = 10_000 if TORTURE else 300
     fill(any_service, count)
@@ -291,6 +292,7 @@ def test_four_readers_see_nothing_of_a_change_of_all_keys(tmp_path, any_service,
         assert int(out) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["reencrypt", "rotate-dek", "add", "remove"])
 def test_a_key_command_killed_anywhere_can_be_run_again(any_service, tmp_path, key, monkeypatch, command):
     storage = tmp_path / "service"

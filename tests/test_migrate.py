@@ -103,6 +103,7 @@ def test_who_had_it_open_neither_writes_into_the_old_store_nor_reads_from_it(
             write()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("twice", [False, True])
 def test_a_move_killed_anywhere_can_be_run_again(filled, key, tmp_path, monkeypatch, backend, twice):
     other = {"sqlite": "file", "file": "sqlite"}[backend]

@@ -73,6 +73,7 @@ WRITER = """
 """
 
 
+@pytest.mark.slow
 def test_ten_processes_writing_at_once_lose_nothing(tmp_path, key, backend):
     path = tmp_path / "s"
     with open_service(path, backend, key) as service:
@@ -90,6 +91,7 @@ def test_ten_processes_writing_at_once_lose_nothing(tmp_path, key, backend):
                 assert service.get_secret(f"w{worker}-{number}").data == {"value": f"value-{worker}-{number}"}
 
 
+@pytest.mark.slow
 def test_ten_processes_make_one_store(tmp_path, key, backend):
     code = """
         import sys, sealflow
@@ -106,6 +108,7 @@ def test_ten_processes_make_one_store(tmp_path, key, backend):
         assert len(service.list_secrets()) == 10
 
 
+@pytest.mark.slow
 def test_a_writer_killed_at_any_moment_leaves_a_whole_store(tmp_path, key, backend):
     path = tmp_path / "s"
     code = """
