@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 WORKERS ?= auto
 
-.PHONY: help setup demo test test-fast lint lint-typing torture bench wheel clean
+.PHONY: help setup demo test test-fast lint lint-typing torture bench dist wheel sdist clean
 
 help:
 	@echo "make demo       run the main job, for real"
@@ -20,6 +20,7 @@ help:
 	@echo "make bench      print the benchmarks' ratios"
 	@echo "make torture    the longer, deeper run of the tests"
 	@echo "make wheel      build the wheel, install it in an empty environment, run its demo"
+	@echo "make sdist      build the sdist, unpack it, run its tests"
 
 setup: $(VENV)/.ready
 
@@ -63,13 +64,23 @@ endif
 bench: setup
 	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
 
-wheel: setup
-	rm -rf dist build/wheel-env
-	$(BIN)/python -m build --wheel --outdir dist . >/dev/null
+# The wheel is made from the sdist, as installers make it.
+dist: setup
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist . >/dev/null
+
+wheel: dist
+	rm -rf build/wheel-env
 	$(PYTHON) -m venv build/wheel-env
 	build/wheel-env/bin/python -m pip install --quiet --disable-pip-version-check dist/*.whl
 	cd build && wheel-env/bin/sealflow demo
 	rm -rf build/wheel-env
+
+sdist: dist
+	rm -rf build/sdist && mkdir -p build/sdist
+	tar --extract --file dist/*.tar.gz --directory build/sdist --strip-components 1
+	cd build/sdist && PYTHONPATH=$$PWD/src $(abspath $(BIN))/python -m pytest -n $(WORKERS) -q -m 'not slow'
+	rm -rf build/sdist
 
 clean:
 	rm -rf .venv .venv-* dist build .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
