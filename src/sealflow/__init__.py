@@ -52,9 +52,10 @@ if TYPE_CHECKING:
     from sealflow.model.secret import Secret, SecretData, SecretInfo, SecretMetadata, SecretVersion
     from sealflow.model.types import SecretFields, register_secret_type
     from sealflow.providers.base import ExternalSecretProvider
+    from sealflow.resolver.carried import SecretUse
     from sealflow.resolver.open_resolver import get
     from sealflow.resolver.resolver import Resolver, SecretResolver
-    from sealflow.resolver.scope import ExecutionScope, Resolved, SecretUse
+    from sealflow.resolver.scope import ExecutionScope, Resolved
     from sealflow.service.open_service import open_service
     from sealflow.service.secret_service import SecretService
     from sealflow.stores.registry import SecretRegistry
@@ -193,7 +194,7 @@ _MODULES = {
     "SecretRegistry": "sealflow.stores.registry",
     "SecretResolver": "sealflow.resolver.resolver",
     "SecretService": "sealflow.service.secret_service",
-    "SecretUse": "sealflow.resolver.scope",
+    "SecretUse": "sealflow.resolver.carried",
     "SecretValidationError": "sealflow.errors",
     "SecretVersion": "sealflow.model.secret",
     "SettingsError": "sealflow.errors",

@@ -23,8 +23,9 @@ Answer = Found | SealflowError
 class Chain:
     """Asks the providers in order, then the local store; a pinned reference asks its provider alone.
 
-    Found: used. Not found: the next. Denied or malformed: an error. Unavailable: the next, with a warning when
-    that one served, else an error that names every provider asked and what each said.
+    A secret that is found is used. After "not found" the next source is asked. Denied and malformed are errors.
+    After "unavailable" the next source is asked, and a warning says so when it answers; when none does, the error
+    names every provider that was asked and its answer.
     """
 
     def __init__(self, sources: Sequence[ProviderSource], local: LocalStore | None, timeout: float) -> None:
@@ -52,7 +53,7 @@ class Chain:
         return answers
 
     async def get_many(self, keys: Iterable[Key]) -> dict[Key, Answer]:
-        """Return for each key what was found, or the error that says why nothing was."""
+        """Return for each key its secret, or the error that says why there is none."""
         search = _Search(list(keys))
         if self._sources:
             try:
@@ -65,7 +66,7 @@ class Chain:
         return {key: search.answers.get(key) or self._missing(key, search) for key in search.keys}
 
     async def close(self) -> None:
-        """Close the providers; the local store is its owner's."""
+        """Close the providers; whoever opened the local store closes it."""
         for source in self._sources.values():
             await source.close()
 
@@ -106,22 +107,32 @@ class Chain:
             known = (*self._sources, *((LOCAL,) if self._local else ()))
             hint = closest(pinned, known, what="providers")
             return SecretNotFoundError(f"there is no provider {shown(pinned)}", hint=hint, secret=name)
-        said = search.said[key]
-        unavailable = [error for _, error in said if error is not None]
+        outcomes = search.outcomes[key]
+        unavailable = [error for _, error in outcomes if error is not None]
         if unavailable:
-            told = "; ".join(f"{source}: {error.message if error else 'not found'}" for source, error in said)
-            return ProviderUnavailableError(
-                f"the secret {shown(name)} could not be resolved ({told})",
-                hint=unavailable[0].hint,
-                secret=name,
-            )
+            return _unavailable(name, outcomes, unavailable)
         if self._local is not None and pinned in (None, LOCAL):
             hint = self._local.hint(name)
         else:
-            hint = f"Make it in {pinned or 'one of the providers'}, or correct its name"
-        asked = ", ".join(source for source, _ in said)
-        told = f" (asked: {asked})" if self._sources and asked else ""
-        return SecretNotFoundError(f"there is no secret {shown(name)}{told}", hint=hint, secret=name)
+            hint = f"Create it in {pinned or 'one of the providers'}, or correct its name"
+        asked = ", ".join(source for source, _ in outcomes)
+        where = f" (asked: {asked})" if self._sources and asked else ""
+        return SecretNotFoundError(f"there is no secret {shown(name)}{where}", hint=hint, secret=name)
+
+
+def _unavailable(
+    name: str,
+    outcomes: Sequence[tuple[str, ProviderUnavailableError | None]],
+    errors: Sequence[ProviderUnavailableError],
+) -> ProviderUnavailableError:
+    """Return the error of the only source that was asked, or one that names them all; ``retry_after`` is the shortest."""
+    what = f"the secret {shown(name)} could not be resolved"
+    if len(outcomes) == 1:
+        return errors[0].placed(f"{what} ({outcomes[0][0]})", secret=name)
+    answers = "; ".join(f"{source}: {error.message if error else 'not found'}" for source, error in outcomes)
+    problem = ProviderUnavailableError(f"{what} ({answers})", hint=errors[0].hint, secret=name)
+    problem.retry_after = min((e.retry_after for e in errors if e.retry_after is not None), default=None)
+    return problem
 
 
 class _Search:
@@ -130,17 +141,21 @@ class _Search:
     def __init__(self, keys: Sequence[Key]) -> None:
         self.keys = keys
         self.answers: dict[Key, Answer] = {}
-        self.said: dict[Key, list[tuple[str, ProviderUnavailableError | None]]] = {key: [] for key in keys}
+        self.outcomes: dict[Key, list[tuple[str, ProviderUnavailableError | None]]] = {
+            key: [] for key in keys
+        }
 
     def open(self) -> list[Key]:
         return [key for key in self.keys if key not in self.answers]
 
     def note(self, key: Key, source: str, outcome: object) -> None:
-        self.said[key].append((source, outcome if isinstance(outcome, ProviderUnavailableError) else None))
+        self.outcomes[key].append(
+            (source, outcome if isinstance(outcome, ProviderUnavailableError) else None)
+        )
 
     def found(self, key: Key, found: Found) -> None:
         self.answers[key] = found
-        failed = [f"{source}: {error.message}" for source, error in self.said[key] if error is not None]
+        failed = [f"{source}: {error.message}" for source, error in self.outcomes[key] if error is not None]
         if failed:
             log.warning("the secret %s came from %s, because %s", key[1], found.source, "; ".join(failed))
         elif found.stale:
@@ -149,7 +164,7 @@ class _Search:
             )
 
     def ran_out(self, seconds: float) -> None:
-        """Note for every open key that the time for all providers together is over."""
+        """Note for every open key that the time for all providers together has run out."""
         problem = ProviderUnavailableError(
             f"all providers together took more than {seconds:g} seconds",
             hint="Raise the resolver's timeout in sealflow.toml",

@@ -1,4 +1,4 @@
-"""Opening what resolves references: the configured providers and the local store."""
+"""Open a Resolver: the configured providers and the local store."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def opened_resolver(
     *,
     needs_local: bool = True,
 ) -> Iterator[Resolver]:
-    """Open the providers of ``sealflow.toml`` and the local store; the resolver itself is closed by its user.
+    """Open the providers of ``sealflow.toml`` and the local store; the caller closes the resolver.
 
     ``config``: the file, else ``SEALFLOW_CONFIG``, else ``sealflow.toml`` in ``beside`` (default: the current
-    directory). With providers the local store is used where there is one, and none is made. Without ``needs_local``
-    a store whose master key is not at hand is left out. Raises SettingsError.
+    directory). With providers the local store is used if it exists, and is not created. Without ``needs_local``
+    a store whose master key is not configured is left out. Raises SettingsError.
     """
     settings = load_config(find_config(config, beside))
     providers = provider_settings(settings)

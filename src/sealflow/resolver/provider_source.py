@@ -38,7 +38,7 @@ class _Kept(NamedTuple):
 
 
 class ProviderSource:
-    """Asks one provider; shared by all executions of a Resolver. ``clock`` is monotonic, in seconds."""
+    """Asks one provider; all executions of a Resolver share it. ``clock`` is monotonic, in seconds."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class ProviderSource:
         self._kept: dict[str, _Kept] = {}
         self._flights: dict[str, asyncio.Task[dict[str, Outcome]]] = {}
         self._failures = 0
-        self._closed_until = 0.0
+        self._open_until = 0.0
 
     def fresh(self, name: str) -> Found | None:
         """Return the value that is still within its time to live."""
@@ -72,14 +72,14 @@ class ProviderSource:
                 missing.append(name)
         new = [name for name in missing if name not in self._flights]
         if new:
-            # A task of its own: whoever is cancelled must not take the answer of the others along.
+            # The fetch is a task of its own, so a caller that is cancelled does not cancel it for the others.
             task = asyncio.create_task(self._fetch(new))
             self._flights.update(dict.fromkeys(new, task))
             task.add_done_callback(lambda _: [self._flights.pop(name, None) for name in new])
         waited = {name: self._flights[name] for name in missing}
         for task in dict.fromkeys(waited.values()):
-            found = await asyncio.shield(task)
-            answers.update({name: found[name] for name, flight in waited.items() if flight is task})
+            outcomes = await asyncio.shield(task)
+            answers.update({name: outcomes[name] for name, flight in waited.items() if flight is task})
         return {name: self._or_stale(name, answer) for name, answer in answers.items()}
 
     async def close(self) -> None:
@@ -90,11 +90,11 @@ class ProviderSource:
         await self.provider.close()
 
     async def _fetch(self, names: list[str]) -> dict[str, Outcome]:
-        if self._clock() < self._closed_until:
-            wait = self._closed_until - self._clock()
+        if self._clock() < self._open_until:
+            wait = self._open_until - self._clock()
             problem = ProviderUnavailableError(
-                f"the provider {self.name!r} is not asked for {wait:.0f} more seconds: it failed {self._failures} times in a row",
-                hint="Look at it with `sealflow provider test`",
+                f"the provider {self.name!r} failed {self._failures} times in a row and is not asked for {wait:.0f} more seconds",
+                hint="Check it with `sealflow provider test`",
             )
             return dict.fromkeys(names, problem)
         try:
@@ -106,16 +106,16 @@ class ProviderSource:
                 hint="Check it, or raise its timeout",
             )
             answers = dict.fromkeys(names, problem)
-        self._judge(answers)
+        self._update_breaker(answers)
         return answers
 
     async def _batch(self, names: list[str]) -> dict[str, Outcome]:
-        several = getattr(self.provider, "get_secrets", None)
-        if several is not None and len(names) > 1:
+        get_secrets = getattr(self.provider, "get_secrets", None)
+        if get_secrets is not None and len(names) > 1:
 
             async def all_at_once() -> Mapping[str, Any]:
-                found: Mapping[str, Any] = await several(names)
-                return found
+                answers: Mapping[str, Any] = await get_secrets(names)
+                return answers
 
             outcome = await self._retried(all_at_once)
             if isinstance(outcome, ProviderError):
@@ -128,7 +128,7 @@ class ProviderSource:
         return self._outcome(await self._retried(lambda: self.provider.get_secret(name)))
 
     async def _retried(self, ask: Callable[[], Any]) -> Any:
-        """Return what ``ask`` gives, or its ProviderError; what may be better the next time is tried again, with jitter."""
+        """Return the answer of ``ask``, or its ProviderError; retry with jitter while the provider is unavailable."""
         problem: ProviderError
         try:
             async for attempt in self._retrying():
@@ -136,10 +136,10 @@ class ProviderSource:
                     return await ask()
         except ProviderError as error:
             problem = error
-        except Exception as error:  # noqa: BLE001 - a third party's provider; its text may hold anything
+        except Exception as error:  # noqa: BLE001 - a third party's provider; its message may contain a value
             problem = ProviderMalformedError(
-                f"the provider {self.name!r} broke ({type(error).__name__})",
-                hint="Report it to whoever wrote it",
+                f"the provider {self.name!r} raised {type(error).__name__}",
+                hint="Report it to the author of the provider",
             )
         return problem
 
@@ -148,8 +148,8 @@ class ProviderSource:
 
         def wait(state: RetryCallState) -> float:
             error = state.outcome.exception() if state.outcome else None
-            asked = error.retry_after if isinstance(error, ProviderUnavailableError) else None
-            return backoff(state) if asked is None else asked
+            retry_after = error.retry_after if isinstance(error, ProviderUnavailableError) else None
+            return backoff(state) if retry_after is None else retry_after
 
         return AsyncRetrying(
             stop=stop_after_attempt(self._settings.attempts),
@@ -163,26 +163,26 @@ class ProviderSource:
             return answer
         if not isinstance(answer, Mapping) or not all(isinstance(key, str) for key in answer):
             return ProviderMalformedError(
-                f"the provider {self.name!r} gave no mapping of fields", hint="Correct the provider"
+                f"the provider {self.name!r} did not return a mapping of fields", hint="Correct the provider"
             )
         return Found(answer, NO_POLICY, self.name)
 
-    def _judge(self, answers: Mapping[str, Outcome]) -> None:
-        """Keep what was found, forget what is gone, and count failures for the breaker."""
+    def _update_breaker(self, answers: Mapping[str, Outcome]) -> None:
+        """Keep what was found, drop what is gone, and count failures for the circuit breaker."""
         for name, answer in answers.items():
             if isinstance(answer, Found):
                 self._kept[name] = _Kept(answer, self._clock())
             elif not isinstance(answer, ProviderUnavailableError):
                 self._kept.pop(name, None)
         if any(not isinstance(answer, ProviderUnavailableError) for answer in answers.values()):
-            self._failures, self._closed_until = 0, 0.0
+            self._failures, self._open_until = 0, 0.0
             return
         self._failures += 1
         if self._failures >= BREAK_AFTER:
-            self._closed_until = self._clock() + BREAK_SECONDS
+            self._open_until = self._clock() + BREAK_SECONDS
 
     def _or_stale(self, name: str, answer: Outcome) -> Outcome:
-        """Use the last value where the provider is unavailable and the value is younger than ``max_stale``."""
+        """Return the last value where the provider is unavailable and the value is younger than ``max_stale``."""
         kept = self._kept.get(name)
         unavailable = isinstance(answer, ProviderUnavailableError)
         if unavailable and kept is not None and self._clock() - kept.at < self._settings.max_stale:

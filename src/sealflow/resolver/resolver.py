@@ -91,5 +91,5 @@ class Resolver:
 
 
 def _source(provider: ExternalSecretProvider) -> ProviderSource:
-    """Return a provider that was made in code with the settings that the file would give it."""
+    """Return a provider that was made in code, with the settings that ``sealflow.toml`` gives by default."""
     return ProviderSource(provider, ProviderSettings(name=provider.name, kind="code"))

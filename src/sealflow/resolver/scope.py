@@ -15,24 +15,15 @@ from sealflow.errors import (
 from sealflow.model import times
 from sealflow.model.fields import field_of
 from sealflow.model.json_value import copied
-from sealflow.model.maskable import CARRIED_MIN_LENGTH, confidential_values
 from sealflow.model.places import Place, references_in, spelled_path, substituted
 from sealflow.model.policy import Policy
 from sealflow.model.references import Reference
 from sealflow.providers.base import Found
+from sealflow.resolver.carried import CarriedValues, SecretUse
 from sealflow.resolver.chain import Chain, Key
-from sealflow.resolver.encodings import texts
 from sealflow.resolver.redactor import Redactor
 
 log = logging.getLogger("sealflow.resolver")
-
-
-class SecretUse(NamedTuple):
-    """A secret that a config refers to, and what its owner allows."""
-
-    name: str
-    source: str
-    policy: Policy
 
 
 class Resolved(NamedTuple):
@@ -57,8 +48,7 @@ class ExecutionScope:
         self.execution = execution
         self.redactor = Redactor()
         self.warnings: dict[str, str] = {}
-        self._redactors: dict[Key, tuple[Redactor, Redactor]] = {}
-        self._sent: set[tuple[str, str, str, int]] = set()
+        self._carried = CarriedValues(self.redactor)
 
     async def __aenter__(self) -> Self:
         return self
@@ -74,7 +64,7 @@ class ExecutionScope:
             task.cancel()
         await asyncio.gather(*fetches, return_exceptions=True)
         self._cache.clear()
-        self._redactors.clear()
+        self._carried.clear()
 
     async def resolve(self, name: str, field: str | None = None) -> Any:
         """See SecretResolver."""
@@ -87,7 +77,7 @@ class ExecutionScope:
         return (await self.resolve_with_uses(config)).config
 
     async def resolve_with_uses(self, config: Any, node: str | None = None) -> Resolved:
-        """Resolve and say which secrets are in the result. An error names the place in the config."""
+        """Return the config with its values, and the secrets that are in it. An error names the place in the config."""
         keys: dict[Key, Place] = {}
         for place, reference in references_in(config):
             keys.setdefault((reference.provider, reference.name), place)
@@ -112,7 +102,7 @@ class ExecutionScope:
         if new:
             loop = asyncio.get_running_loop()
             self._cache.update((key, loop.create_future()) for key in new)
-            # A task of the scope's own: a node that is cancelled must not take the others' answer with it.
+            # The scope owns the task, so a node that is cancelled does not cancel the fetch for the others.
             task = loop.create_task(self._fetch(new))
             self._fetches.add(task)
             task.add_done_callback(self._fetches.discard)
@@ -132,45 +122,14 @@ class ExecutionScope:
 
     def note_sent(self, uses: Iterable[SecretUse], host: str, port: int) -> None:
         """Remember that secrets were let out to a host: with data, they may go there again."""
-        self._sent.update((use.name, use.source, host, port) for use in uses)
+        self._carried.note_sent(uses, host, port)
 
     def carried(
-        self, written: Callable[[], str], uses: Iterable[SecretUse], host: str, port: int
+        self, request_text: Callable[[], str], uses: Iterable[SecretUse], host: str, port: int
     ) -> tuple[SecretUse, ...]:
-        """Return the secrets of which a confidential value stands in what ``written`` gives, but for ``uses`` and what the host has had.
-
-        What flows from node to node is whole, so data may carry a value that some server echoed. A username and
-        texts under CARRIED_MIN_LENGTH characters are not looked at: they stand in data by chance.
-        """
-        own = {(use.name, use.source) for use in uses}
+        """Return the secrets that a request carries in its data. See CarriedValues."""
         known = {key: item for key, item in self._cache.items() if isinstance(item, Found)}
-        others = {
-            key: item
-            for key, item in known.items()
-            if (key[1], item.source) not in own and (key[1], item.source, host, port) not in self._sent
-        }
-        if not others:
-            return ()
-        text = written()
-        if not self.redactor.holds(text):
-            return ()
-        for key, item in known.items():
-            if key not in others:  # what two secrets share may go with either
-                text = self._redactors_of(key, item)[0].clean(text)
-        return tuple(
-            SecretUse(key[1], item.source, item.policy)
-            for key, item in others.items()
-            if self._redactors_of(key, item)[1].holds(text)
-        )
-
-    def _redactors_of(self, key: Key, item: Found) -> tuple[Redactor, Redactor]:
-        """Return what knows a secret's values: all of them, and the confidential ones that no chance would write."""
-        if key not in self._redactors:
-            confidential = confidential_values(item.data)
-            made = self._redactors[key] = (Redactor(), Redactor())
-            made[0].add(item.data)
-            made[1].add([text for text in texts(confidential) if len(text) >= CARRIED_MIN_LENGTH])
-        return self._redactors[key]
+        return self._carried.find(known, uses, request_text, host, port)
 
     def note_denied(self, names: Iterable[str], node: str, outcome: str) -> None:
         """Write into the audit trail that secrets were resolved and then not let out."""
@@ -179,12 +138,12 @@ class ExecutionScope:
     def _note(
         self, secrets: Sequence[tuple[str, int | None, str | None]], node: str | None, outcome: str
     ) -> None:
-        """Write into the audit trail who was given what; where that is required, before it is given."""
+        """Write into the audit trail what was given to whom; where that is required, before it is given."""
         if self._audit is not None and secrets:
             self._audit.record(Event("resolve", secrets, outcome, self.workflow, self.execution, node))
 
     def _take_at_once(self, keys: list[Key]) -> dict[Key, SealflowError]:
-        """Put into the cache what needs no waiting; return the errors that are known already."""
+        """Put into the cache what is available without waiting; return the errors that are known already."""
         failed: dict[Key, SealflowError] = {}
         for key, answer in self._chain.at_once(keys).items():
             if isinstance(answer, Found):
@@ -223,7 +182,7 @@ class ExecutionScope:
                 )
 
     def _fail(self, key: Key, future: asyncio.Future[Found], error: SealflowError) -> None:
-        """Tell those who wait, and forget: a retry asks again."""
+        """Give the error to those who wait, and drop the entry: a retry asks again."""
         if self._cache.get(key) is future:
             del self._cache[key]
         if not future.done():

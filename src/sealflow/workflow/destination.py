@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sealflow.errors import HostNotAllowedError
 from sealflow.model.hosts import is_loopback, normalised
-from sealflow.resolver.scope import SecretUse
+from sealflow.resolver.carried import SecretUse
 
 if TYPE_CHECKING:
     from yarl import URL

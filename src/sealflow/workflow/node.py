@@ -12,7 +12,8 @@ from sealflow.errors import PolicyError, WorkflowError
 from sealflow.model.json_value import copied
 from sealflow.model.names import NAME_RULE, is_name
 from sealflow.model.places import FoundReference, find_references
-from sealflow.resolver.scope import ExecutionScope, SecretUse
+from sealflow.resolver.carried import SecretUse
+from sealflow.resolver.scope import ExecutionScope
 from sealflow.wording import shown
 from sealflow.workflow.node_config import NodeConfig, check_written, validated
 
@@ -108,19 +109,25 @@ class NodeContext:
         """The data on the port ``input``, or None."""
         return self.inputs.get(DEFAULT_INPUT)
 
+    async def resolve(self, config: Any) -> Any:
+        """Return ``config`` with its references resolved, and set ``uses``. For what the workflow's author wrote, never for data."""
+        resolved = await self._scope.resolve_with_uses(config, self.node)
+        self.uses = resolved.uses
+        return resolved.config
+
     def learn(self, value: str) -> None:
-        """Mask ``value`` too in what leaves this execution: a text that was made from a secret."""
+        """Mask ``value`` too in what leaves this execution: a string that was made from a secret."""
         self._scope.redactor.add(value)
 
     def holds_secret(self, text: str) -> bool:
-        """Whether a value that this execution revealed stands in ``text``, in any of its usual encodings."""
+        """Whether ``text`` contains a value that this execution revealed, in any of its usual encodings."""
         return self._scope.redactor.holds(text)
 
-    def carried(self, written: Callable[[], str], host: str, port: int) -> tuple[SecretUse, ...]:
-        """Return the secrets whose values stand in what ``written`` gives, though neither this node's config refers to them nor this
-        execution has sent them to the host before.
+    def carried(self, request_text: Callable[[], str], host: str, port: int) -> tuple[SecretUse, ...]:
+        """Return the secrets, other than those in ``uses`` and those already sent to this host, whose values occur in the text
+        that ``request_text()`` returns.
         """
-        return self._scope.carried(written, self.uses, host, port)
+        return self._scope.carried(request_text, self.uses, host, port)
 
     def note_sent(self, host: str, port: int) -> None:
         """Say that this node's secrets are let out to a host."""
@@ -205,10 +212,7 @@ class BaseNode:
 
     async def execute(self, context: NodeContext) -> Outputs:
         """Resolve, validate, process. Raises what any of the three raises; ``process`` is not called after a failure."""
-        resolved = await context._scope.resolve_with_uses(self._prepared, self.name)
-        context.uses = resolved.uses
-        config = validated(self.Config, resolved.config, self.references, self.name)
-        del resolved
+        config = validated(self.Config, await context.resolve(self._prepared), self.references, self.name)
         result = await self.process(context, config)
         outputs = result if isinstance(result, Outputs) else Outputs({self.outputs[0]: result})
         unknown = set(outputs) - set(self.output_ports())
