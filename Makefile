@@ -10,13 +10,14 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 WORKERS ?= auto
 
-.PHONY: help setup demo test test-fast lint lint-typing torture bench dist wheel sdist clean
+.PHONY: help setup demo test test-fast lint lint-typing docs torture bench dist wheel sdist clean
 
 help:
 	@echo "make demo       run the main job, for real"
 	@echo "make test       run every test"
 	@echo "make test-fast  run most tests in under a minute: no kill loops, no OpenBao, no moto"
 	@echo "make lint       formatter, linters, types, layers, spelling, workflows"
+	@echo "make docs       build the documentation into build/docs, warnings are errors"
 	@echo "make bench      print the benchmarks' ratios"
 	@echo "make torture    the longer, deeper run of the tests"
 	@echo "make wheel      build the wheel, install it in an empty environment, run its demo"
@@ -44,8 +45,8 @@ torture: setup
 	SEALFLOW_TORTURE=1 $(BIN)/python -m pytest -n $(WORKERS) --timeout 1800
 
 lint: setup lint-typing
-	$(BIN)/ruff format --check src tests benchmarks
-	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks docs
+	$(BIN)/ruff check src tests benchmarks docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/codespell
@@ -60,6 +61,10 @@ ifneq ($(wildcard tests/typing/*.py),)
 	$(BIN)/mypy --strict --config-file= --cache-dir .mypy_cache/user tests/typing
 	$(BIN)/basedpyright --pythonpath $(BIN)/python --project tests/typing
 endif
+
+docs: setup
+	$(PIP_INSTALL) --group docs
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --fresh-env --builder html docs build/docs
 
 bench: setup
 	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
