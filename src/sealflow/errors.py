@@ -1,18 +1,29 @@
 """The errors of sealflow, grouped by who can do something about them.
 
 Every message is one line that says what is wrong, where, and what to do next. A message never contains the value
-of a secret, so an error can be printed, logged, sent and kept. The page docs/reference/errors.md is made from these
+of a secret, so an error can be printed, logged, sent and kept: a master key or a token that was typed where a name or
+a path belongs is replaced by ``***`` (see ``wording.without_keys``), and ``without_locals`` keeps values out of tracebacks. The page docs/reference/errors.md is made from these
 docstrings: the first paragraph says when, and the lines "What to do" and "Retried" say the rest.
 """
 
 from __future__ import annotations
 
+import functools
+import sys
+import traceback
 from collections.abc import Callable
-from typing import Self, TypeVar, TypeVarTuple
+from typing import ParamSpec, Self, TypeVar, TypeVarTuple
+
+from sealflow.wording import without_keys
 
 _T = TypeVar("_T")
+_P = ParamSpec("_P")
 _Args = TypeVarTuple("_Args")
 _Error = TypeVar("_Error", bound=Exception)
+
+
+def _clean(text: str | None) -> str | None:
+    return None if text is None else without_keys(text)
 
 
 class SealflowError(Exception):
@@ -34,11 +45,11 @@ class SealflowError(Exception):
         field: str | None = None,
         path: str | None = None,
     ) -> None:
-        super().__init__(message)
-        self.hint = hint
-        self.secret = secret
-        self.field = field
-        self.path = path
+        super().__init__(without_keys(message))
+        self.hint = _clean(hint)
+        self.secret = _clean(secret)
+        self.field = _clean(field)
+        self.path = _clean(path)
 
     @property
     def message(self) -> str:
@@ -61,10 +72,10 @@ class SealflowError(Exception):
         """
         copy = Exception.__new__(type(self))
         copy.__dict__.update(self.__dict__)
-        copy.args = (f"{where}: {self.message}" if where else self.message, *self.args[1:])
+        copy.args = (without_keys(f"{where}: {self.message}") if where else self.message, *self.args[1:])
         for name, value in (("hint", hint), ("secret", secret), ("field", field), ("path", path)):
             if value is not None:
-                setattr(copy, name, value)
+                setattr(copy, name, without_keys(value))
         return copy
 
     def __str__(self) -> str:
@@ -326,3 +337,34 @@ def attempt(
         return work(*args), None
     except kinds as error:
         return None, error.with_traceback(None)
+
+
+def without_locals(function: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Clear the local variables of every frame that an error of ``function`` leaves, and keep files and lines.
+
+    For functions that are given values: what prints a traceback with its variables (rich, Sentry, cgitb) shows none.
+    An error that the caller was handling already is left as it is.
+    """
+
+    @functools.wraps(function)
+    def call(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        handled = sys.exception()
+        try:
+            return function(*args, **kwargs)
+        except BaseException as error:
+            _clear_frames(error, handled)
+            del args, kwargs
+            raise
+
+    return call
+
+
+def _clear_frames(error: BaseException, handled: BaseException | None) -> None:
+    waiting: list[BaseException | None] = [error]
+    seen = {id(handled), id(None)}
+    while waiting:
+        item = waiting.pop()
+        if item is not None and id(item) not in seen:
+            seen.add(id(item))
+            traceback.clear_frames(item.__traceback__)
+            waiting += [item.__cause__, item.__context__]

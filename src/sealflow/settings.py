@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sealflow.errors import SettingsError
+from sealflow.wording import holds_key
 
 STORAGE_PATH = "WORKFLOW_SECRETS_STORAGE_PATH"
 STORAGE_BACKEND = "WORKFLOW_SECRETS_STORAGE_BACKEND"
@@ -42,5 +43,10 @@ class Settings:
         text = os.fspath(chosen)
         if "\0" in text:
             raise SettingsError("the storage path holds a NUL character", hint=f"Correct {STORAGE_PATH}")
+        if holds_key(text) and not os.path.lexists(text):
+            raise SettingsError(
+                "the storage path holds what looks like a key or a token",
+                hint=f"Put a master key into {MASTER_KEY}, and a directory into {STORAGE_PATH}",
+            )
         backend = backend or os.environ.get(STORAGE_BACKEND) or None
         return cls(Path(text).expanduser().absolute(), backend.strip().lower() if backend else None)

@@ -16,6 +16,7 @@ import click
 
 from sealflow import __version__
 from sealflow.errors import SealflowError
+from sealflow.wording import holds_key, without_keys
 
 _COMMANDS = {
     "init": "sealflow.cli.store:init",
@@ -69,10 +70,15 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
     _no_core_dumps()
     warnings.showwarning = _show_warning
-    try:
-        code: Any = app.main(
-            args=None if arguments is None else list(arguments), prog_name="sealflow", standalone_mode=False
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if any(map(_is_key, arguments)):
+        return _say(
+            "an argument holds what looks like a master key or a token. Never give one on a command line, where every user "
+            "of the machine sees it: see --help. If it is real, replace it",
+            2,
         )
+    try:
+        code: Any = app.main(args=arguments, prog_name="sealflow", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except click.UsageError as error:
         return _usage(error)
@@ -105,8 +111,16 @@ def _usage(error: click.UsageError) -> int:
 
 
 def _say(message: str, code: int) -> int:
-    click.echo(f"sealflow: {' '.join(message.split())}", err=True)
+    click.echo(f"sealflow: {without_keys(' '.join(message.split()))}", err=True)
     return code
+
+
+def _is_key(argument: str) -> bool:
+    """Whether an argument holds a key. 64 hex digits are also a hash, which a path that exists or JSON may hold."""
+    if not holds_key(argument):
+        return False
+    value = argument.partition("=")[2] or argument
+    return "sfk1_" in value.lower() or not (value.startswith(("{", "[")) or os.path.lexists(value))
 
 
 def _where(error: Exception) -> str:
@@ -117,7 +131,7 @@ def _where(error: Exception) -> str:
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    click.echo(f"sealflow: warning: {message}", err=True)
+    click.echo(f"sealflow: warning: {without_keys(str(message))}", err=True)
 
 
 def _no_core_dumps() -> None:

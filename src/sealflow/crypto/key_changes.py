@@ -17,6 +17,7 @@ from sealflow.crypto.master_key import KeySource, MasterKey
 from sealflow.errors import InvalidMasterKeyError, MissingMasterKeyError, TamperedError
 from sealflow.model import times
 from sealflow.model.stored import Dek, Kek, KeyringDocument
+from sealflow.wording import shown
 
 
 def with_key(document: KeyringDocument, keyring: Keyring, source: KeySource) -> tuple[KeyringDocument, Kek]:
@@ -45,7 +46,7 @@ def without_key(document: KeyringDocument, kek_id: str) -> KeyringDocument:
     if kek_id not in {kek.kek_id for kek in document.keks}:
         known = ", ".join(kek.kek_id for kek in document.keks)
         raise InvalidMasterKeyError(
-            f"the store knows no master key {kek_id[:40]!r}", hint=f"Give the id of one of: {known}"
+            f"the store knows no master key {shown(kek_id)}", hint=f"Give the id of one of: {known}"
         )
     left = tuple(kek for kek in document.keks if kek.kek_id != kek_id)
     if all(kek.kind == "recovery" for kek in left):

@@ -13,7 +13,7 @@ import os
 import re
 from typing import NoReturn
 
-from sealflow.errors import InvalidMasterKeyError
+from sealflow.errors import InvalidMasterKeyError, without_locals
 
 PREFIX = "sfk1_"
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]{48}")
@@ -51,6 +51,7 @@ class MasterKey(KeyMaterial):
     __slots__ = ()
 
     @classmethod
+    @without_locals
     def parse(cls, text: str, source: str) -> MasterKey:
         """Read the text form; raise InvalidMasterKeyError, which never repeats the text."""
         text = text.strip()
@@ -100,6 +101,7 @@ def _checksum(raw: bytes) -> bytes:
     return hashlib.sha256(b"sealflow master key v1" + raw).digest()[:4]
 
 
+@without_locals
 def read_passphrase(text: str, source: str) -> Passphrase:
     """Return a passphrase without the line break that ended it; InvalidMasterKeyError under 12 characters."""
     text = text.rstrip("\r\n")

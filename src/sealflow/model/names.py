@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from sealflow.errors import SecretValidationError
-from sealflow.wording import shown
+from sealflow.wording import holds_key, shown
 
 NAME_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_-]{0,127}"
 _NAME = re.compile(NAME_PATTERN)
@@ -24,7 +24,18 @@ def check_secret_name(name: object) -> str:
     """Return ``name``, or raise SecretValidationError with the rule."""
     if not is_name(name):
         raise SecretValidationError(f"{shown(name)} is not a valid secret name", hint=NAME_RULE, field="name")
-    return str(name)
+    return refuse_keys(str(name), "name")
+
+
+def refuse_keys(text: str, field: str) -> str:
+    """Return ``text``, which is kept in clear text; SecretValidationError where it holds a master key or a token."""
+    if holds_key(text):
+        raise SecretValidationError(
+            f"the {field} holds what looks like a key or a token, and is kept in clear text",
+            hint="Put it into a field of the secret",
+            field=field,
+        )
+    return text
 
 
 def canonical_type(name: object) -> str:

@@ -13,6 +13,7 @@ from sealflow.errors import SecretExpiredError, SecretValidationError, WorkflowN
 from sealflow.model import times
 from sealflow.model.hosts import HOST_RULE, HostPattern
 from sealflow.model.json_value import canonical
+from sealflow.model.names import refuse_keys
 from sealflow.wording import shown
 
 EXPIRY_NOTICE = timedelta(days=14)
@@ -126,6 +127,6 @@ def _texts(value: Iterable[str] | None, field: str) -> tuple[str, ...] | None:
     items = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str | bytes) else None
     if items is None or not all(isinstance(item, str) and item and item.isprintable() for item in items):
         raise SecretValidationError(
-            f"{field} is not a list of texts", hint="Give a list of names", field=field
+            f"{field} must be a list of strings", hint="Give a list of names", field=field
         )
-    return tuple(dict.fromkeys(items))
+    return tuple(dict.fromkeys(refuse_keys(item, field) for item in items))

@@ -22,6 +22,7 @@ from sealflow.errors import (
     StoreError,
     StoreUnavailableError,
     TamperedError,
+    without_locals,
 )
 from sealflow.model import times
 from sealflow.model.json_value import canonical
@@ -68,6 +69,7 @@ class Header(NamedTuple):
     keyring: KeyringDocument
 
 
+@without_locals
 def create_backup(registry: SecretRegistry, path: Path, sources: Sequence[KeySource]) -> BackupInfo:
     """Write a consistent backup while others write, and verify it; ``sources``: keys to open every record with, if any.
 
@@ -121,6 +123,7 @@ def _end(count: int, digest: str) -> bytes:
     return (canonical({"end": {"secrets": count, "sha256": digest}}) + "\n").encode()
 
 
+@without_locals
 def verify_backup(path: Path, sources: Sequence[KeySource]) -> BackupInfo:
     """Check all of a backup: its form, its checksum, and with ``sources`` that every record opens.
 

@@ -23,6 +23,7 @@ from sealflow.errors import (
     SecretExistsError,
     StoreUnavailableError,
     TamperedError,
+    without_locals,
 )
 from sealflow.model import times
 from sealflow.model.json_value import canonical
@@ -49,6 +50,7 @@ class Imported(NamedTuple):
     skipped: tuple[str, ...]
 
 
+@without_locals
 def export_bundle(
     service: SecretService, path: Path, passphrase: Passphrase, names: Iterable[str] | None = None
 ) -> int:
@@ -82,6 +84,7 @@ def export_bundle(
     return len(wanted)
 
 
+@without_locals
 def import_bundle(
     service: SecretService, path: Path, passphrase: Passphrase, on_existing: OnExisting = "refuse"
 ) -> Imported:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from sealflow.audit import key_event
 from sealflow.crypto import envelope, key_changes
 from sealflow.crypto.master_key import KeySource, MasterKey
-from sealflow.errors import DamagedRecordError, InvalidMasterKeyError, TamperedError
+from sealflow.errors import DamagedRecordError, InvalidMasterKeyError, TamperedError, without_locals
 from sealflow.model.stored import StoredSecret
 from sealflow.service.access import access_of
 from sealflow.service.secret_service import SecretService
@@ -35,6 +35,7 @@ class StoreKeys:
         self._registry = self._access.registry
         self._cipher = self._access.cipher
 
+    @without_locals
     def add(self, source: KeySource) -> str:
         """Let another master key, or a passphrase, open the store too; return its id. No record is rewritten."""
         with self._registry.transaction() as transaction:
@@ -43,6 +44,7 @@ class StoreKeys:
         self._changed("key_add", kek.kek_id)
         return kek.kek_id
 
+    @without_locals
     def add_recovery(self) -> MasterKey:
         """Make a recovery key and return it, the only time that it is seen; it opens the store as a master key does."""
         key = MasterKey.generate()
@@ -52,6 +54,7 @@ class StoreKeys:
         self._changed("key_add", kek.kek_id)
         return key
 
+    @without_locals
     def remove(self, kek_id: str) -> None:
         """Let a master key open the store no more.
 
@@ -67,6 +70,7 @@ class StoreKeys:
             transaction.save_keyring(document)
         self._changed("key_remove", kek_id)
 
+    @without_locals
     def rotate_dek(self) -> str:
         """Make a new store key that seals from now on; return its id. The old ones still decrypt: see ``reencrypt``."""
         with self._registry.transaction() as transaction:
@@ -78,6 +82,7 @@ class StoreKeys:
         self._changed("dek_rotate", dek_id)
         return dek_id
 
+    @without_locals
     def reencrypt(self, progress: Progress | None = None) -> Reencrypted:
         """Seal every record with the active store key, then destroy the old store keys.
 

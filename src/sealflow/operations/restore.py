@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sealflow.audit import FILE as AUDIT_FILE
 from sealflow.crypto.master_key import KeySource
-from sealflow.errors import DamagedRecordError, StoreUnavailableError
+from sealflow.errors import DamagedRecordError, StoreUnavailableError, without_locals
 from sealflow.model import times
 from sealflow.operations.backup import (
     BackupInfo,
@@ -32,6 +32,7 @@ from sealflow.stores.select import (
 )
 
 
+@without_locals
 def restore_backup(path: Path, settings: Settings, sources: Sequence[KeySource]) -> BackupInfo:
     """Make the store what the backup holds: all of it, or, when it is killed, what was there before.
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 from sealflow.audit import AuditLog, Event
 from sealflow.crypto.master_key import KeySource
+from sealflow.errors import without_locals
 from sealflow.model import times
 from sealflow.model.names import is_name
 from sealflow.model.policy import Policy
@@ -59,6 +60,7 @@ class StoreAccess:
         """Decrypt a record; every call returns a mapping of its own."""
         return self.cipher.open_fields(record.place, record.record)
 
+    @without_locals
     def open_many(self, names: Iterable[str]) -> dict[str, OpenedRecord]:
         """Decrypt those of ``names`` that exist, with one read of the store.
 

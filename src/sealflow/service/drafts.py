@@ -1,4 +1,4 @@
-"""A secret that was checked and is not kept yet."""
+"""A secret that was checked and is not stored yet."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from sealflow.errors import SecretValidationError
-from sealflow.model.names import canonical_type, check_secret_name
+from sealflow.model.names import canonical_type, check_secret_name, refuse_keys
 from sealflow.model.policy import Policy
 from sealflow.model.secret import SecretData
 
 
 class Draft(NamedTuple):
-    """A secret that was checked and is not kept yet."""
+    """A secret that was checked and is not stored yet."""
 
     name: str
     type: str
@@ -39,7 +39,7 @@ class Draft(NamedTuple):
         allowed_workflows: Iterable[str] | None = None,
         allow_short: bool = True,
     ) -> Draft:
-        """Check all of it; SecretValidationError names what is wrong."""
+        """Check every part; SecretValidationError names the first that is wrong."""
         from sealflow.model.types import validated
 
         check_secret_name(name)
@@ -55,19 +55,25 @@ class Draft(NamedTuple):
 
 
 def checked_description(text: str | None) -> str | None:
-    if text is not None and (not isinstance(text, str) or len(text) > 2000 or "\0" in text):
+    """Return the description, or raise SecretValidationError."""
+    if text is None:
+        return None
+    if not isinstance(text, str) or len(text) > 2000 or "\0" in text:
         raise SecretValidationError(
-            "the description is no text of up to 2,000 characters", field="description"
+            "the description must be a string of up to 2,000 characters",
+            hint="Give a shorter string",
+            field="description",
         )
-    return text
+    return refuse_keys(text, "description")
 
 
 def checked_tags(tags: Iterable[str]) -> tuple[str, ...]:
+    """Return the tags sorted, each once, or raise SecretValidationError."""
     given = None if isinstance(tags, str | bytes) or not isinstance(tags, Iterable) else tuple(tags)
     if given is None or not all(
         isinstance(tag, str) and 0 < len(tag) <= 128 and tag.isprintable() for tag in given
     ):
         raise SecretValidationError(
-            "tags are a list of texts of 1 to 128 characters", hint="Give a list", field="tags"
+            "tags must be a list of strings of 1 to 128 characters", hint="Give a list", field="tags"
         )
-    return tuple(sorted(set(given)))
+    return tuple(sorted({refuse_keys(tag, "tags") for tag in given}))

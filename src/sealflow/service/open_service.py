@@ -10,6 +10,7 @@ from sealflow.config import find_config, load_config
 from sealflow.crypto.key_sources import find_master_keys
 from sealflow.crypto.keyring import new_document
 from sealflow.crypto.master_key import KeySource, MasterKey, Passphrase
+from sealflow.errors import without_locals
 from sealflow.model.stored import KeyringDocument
 from sealflow.service.secret_service import SecretService
 from sealflow.settings import Settings
@@ -22,12 +23,14 @@ def store_exists() -> bool:
     return existing_backend(Settings.load()) is not None
 
 
+@without_locals
 def open_existing() -> SecretService:
     """Open the store that the environment names; StoreUnavailableError where there is none, instead of making one."""
     settings = Settings.load()
     return _service(settings, open_registry(settings), (), None, None)
 
 
+@without_locals
 def open_service(
     path: str | os.PathLike[str] | None = None,
     backend: str | None = None,

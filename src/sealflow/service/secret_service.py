@@ -15,6 +15,7 @@ from sealflow.errors import (
     SecretNotFoundError,
     SecretValidationError,
     VersionConflictError,
+    without_locals,
 )
 from sealflow.model import times
 from sealflow.model.fields import field_of
@@ -82,6 +83,7 @@ class SecretService:
         """Close the store and the audit trail; closing twice is fine."""
         self._access.close()
 
+    @without_locals
     def create_secret(
         self,
         name: str,
@@ -126,6 +128,7 @@ class SecretService:
         self._audited("create", name, info.version, now=True)
         return info
 
+    @without_locals
     def get_secret(self, name: str, version: int | None = None) -> Secret:
         """Return the secret decrypted, its newest version or the given one.
 
@@ -145,6 +148,7 @@ class SecretService:
         self._audited("reveal", name, record.version)
         return secret
 
+    @without_locals
     def get_secrets(self, names: Iterable[str]) -> dict[str, Secret]:
         """Return those of ``names`` that exist, decrypted, by name: one read of the store for all of them."""
         records = self._registry.read_many([name for name in names if is_name(name)])
@@ -153,6 +157,7 @@ class SecretService:
             self._audited("reveal", name, secret.version)
         return found
 
+    @without_locals
     def resolve_config(self, config: Any) -> Any:
         """Return a copy of ``config`` with every reference replaced by its value from this store, for scripts.
 
@@ -182,6 +187,7 @@ class SecretService:
             config, lambda reference, place: copied(field_of(fields[reference.name], reference, place))
         )
 
+    @without_locals
     def update_secret(
         self,
         name: str,
@@ -258,6 +264,7 @@ class SecretService:
             for kept in found.versions
         ]
 
+    @without_locals
     def rollback(self, name: str, version: int, *, expected_version: int | None = None) -> SecretInfo:
         """Make the data of an older version the next version; hosts, workflows and expiry stay as they are now.
 
