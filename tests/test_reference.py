@@ -51,6 +51,12 @@ def test_every_public_class_and_function_says_what_it_is(name):
 
 
 @pytest.mark.parametrize("name", ERRORS)
+def test_every_error_is_public(name):
+    assert name in errors.__all__
+    assert name in sealflow.__all__
+
+
+@pytest.mark.parametrize("name", ERRORS)
 def test_every_error_says_what_to_do_and_whether_it_is_retried(name):
     assert re.search(r"\n *What to do: .+\n(.+\n)* *Retried: (yes|no)\b", ERRORS[name].__doc__)
 

@@ -231,8 +231,11 @@ def resolve_public_name(
     return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", target, node, child)
 
 
-def check_complete(_app: Sphinx, env: BuildEnvironment) -> None:
-    """Warn of public names that no page documents."""
+def check_complete(app: Sphinx, env: BuildEnvironment) -> None:
+    """Warn of public names that no page documents, and of those that are still ignored as not public."""
+    for _, name in app.config.nitpick_ignore:
+        if name in _homes():
+            log.warning("%s is public now: remove it from nitpick_ignore", name)
     documented = {name for name, *_ in env.get_domain("py").get_objects()}
     for home in sorted(set(_homes().values()) - documented):
         log.warning("no page documents %s", home)

@@ -1,9 +1,10 @@
 """The errors of sealflow, grouped by who can do something about them.
 
 Every message is one line that says what is wrong, where, and what to do next. A message never contains the value
-of a secret, so an error can be printed, logged, sent and kept: a master key or a token that was typed where a name or
-a path belongs is replaced by ``***`` (see ``wording.without_keys``), and ``without_locals`` keeps values out of tracebacks. The page docs/reference/errors.md is made from these
-docstrings: the first paragraph says when, and the lines "What to do" and "Retried" say the rest.
+of a secret, so an error can be printed, logged, sent and kept. A master key or a token that was typed where a name or
+a path belongs is replaced by ``***`` (see ``wording.without_keys``), and ``without_locals`` keeps values out of
+tracebacks. The page docs/reference/errors.md is made from these docstrings: the first paragraph says when, and the
+lines "What to do" and "Retried" say the rest.
 """
 
 from __future__ import annotations
@@ -15,6 +16,39 @@ from collections.abc import Callable
 from typing import ParamSpec, Self, TypeVar, TypeVarTuple
 
 from sealflow.wording import without_keys
+
+__all__ = [
+    "AuditError",
+    "DamagedRecordError",
+    "FieldNotFoundError",
+    "HostNotAllowedError",
+    "InvalidMasterKeyError",
+    "MasterKeyError",
+    "MissingMasterKeyError",
+    "NodeConfigError",
+    "NodeStateError",
+    "PolicyError",
+    "ProviderDeniedError",
+    "ProviderError",
+    "ProviderMalformedError",
+    "ProviderUnavailableError",
+    "ReferenceSyntaxError",
+    "SealflowError",
+    "SecretError",
+    "SecretExistsError",
+    "SecretExpiredError",
+    "SecretNotFoundError",
+    "SecretValidationError",
+    "SettingsError",
+    "StoreError",
+    "StoreFullError",
+    "StoreUnavailableError",
+    "TamperedError",
+    "VersionConflictError",
+    "WorkflowError",
+    "WorkflowNotAllowedError",
+    "WrongMasterKeyError",
+]
 
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
