@@ -49,6 +49,8 @@ def own_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(work)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    # Tests about other things work in folders that their owner trusts; test_trust takes this away.
+    monkeypatch.setenv("SEALFLOW_TRUSTED_FOLDERS", str(tmp_path))
     return work
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from sealflow.errors import SettingsError
 from sealflow.settings import CONFIG, CONFIG_FILE
+from sealflow.trust import require_trusted_file
 
 _MAX_BYTES = 1 << 20
 _RESOLVER_TIMEOUT = 30.0
@@ -32,13 +33,16 @@ class Config:
 
 
 def find_config(given: str | os.PathLike[str] | None = None, beside: Path | None = None) -> Path | None:
-    """Return the path that is given, else the one that the variable names, else ``sealflow.toml`` in ``beside``."""
+    """Return the path that is given, else the one that the variable names, else ``sealflow.toml`` in ``beside``.
+
+    The argument and the variable are the owner's word. A file that is only found needs a trusted folder: TrustError.
+    """
     if given is not None:
         return Path(given)
     if os.environ.get(CONFIG):
         return Path(os.environ[CONFIG])
     path = (beside or Path.cwd()) / CONFIG_FILE
-    return path if path.exists() else None
+    return require_trusted_file(path, str(path)) if os.path.lexists(path) else None
 
 
 def load_config(path: Path | None) -> Config:

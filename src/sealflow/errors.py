@@ -335,6 +335,14 @@ class WorkflowNotAllowedError(PolicyError):
     """
 
 
+class TrustError(SealflowError):
+    """A workflow file, or ``sealflow.toml``, asks for something that needs a folder that its user trusts.
+
+    What to do: read what is in the folder; if you trust it, run the ``sealflow trust`` command that the hint shows.
+    Retried: no.
+    """
+
+
 class WorkflowError(SealflowError):
     """A workflow, a node, a link or input data is not valid.
 

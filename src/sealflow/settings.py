@@ -25,8 +25,25 @@ PASSPHRASE_FILE = "WORKFLOW_SECRETS_PASSPHRASE_FILE"  # noqa: S105 - the variabl
 
 CONFIG = "SEALFLOW_CONFIG"
 CONFIG_FILE = "sealflow.toml"
+TRUSTED_FOLDERS = "SEALFLOW_TRUSTED_FOLDERS"
+VALUE_PREFIX = "SEALFLOW_SECRET_"
+"""What the variables that hold values begin with, unless the provider is given another prefix."""
 
 DEFAULT_PATH = Path(".workflow") / "secrets"
+
+
+def user_config_directory() -> Path:
+    """Where the owner's own things are: the keys that ``sealflow init`` made, and the list of trusted folders."""
+    from platformdirs import user_config_path
+
+    return user_config_path("sealflow")
+
+
+def is_own_variable(name: str) -> bool:
+    """Whether a variable configures sealflow itself: it is never a credential and never a secret's value."""
+    return name.startswith("WORKFLOW_SECRETS_") or (
+        name.startswith("SEALFLOW_") and not name.startswith(VALUE_PREFIX)
+    )
 
 
 @dataclass(frozen=True, slots=True)

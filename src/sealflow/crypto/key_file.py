@@ -7,15 +7,14 @@ import stat
 from pathlib import Path
 
 from sealflow.errors import InvalidMasterKeyError
+from sealflow.settings import user_config_directory
 
 MAX_BYTES = 4096
 
 
 def default_key_file(store_id: str) -> Path:
     """Where ``sealflow init`` keeps a store's master key: the user's config directory, by the store's id."""
-    from platformdirs import user_config_path
-
-    return user_config_path("sealflow") / "keys" / f"{store_id}.key"
+    return user_config_directory() / "keys" / f"{store_id}.key"
 
 
 def read_key_file(path: Path, storage: Path) -> str:
