@@ -32,8 +32,8 @@ nodes:
     config:
       url: "https://x/{{secrets.github.token}"
   vault:
-    type: transform
-    config: {expression: "{{secrets.vault:anything.x}}"}
+    type: http-request
+    config: {url: "{{secrets.vault:anything.x}}"}
 links: []
 """
 

@@ -80,11 +80,7 @@ def test_init_makes_a_store_and_a_key_of_its_own(cli, own_world, tmp_path):
 def test_init_uses_the_key_that_is_configured(cli, store_key):
     result = cli("init")
     assert "WORKFLOW_SECRETS_MASTER_KEY" in result.out
-    assert (
-        not list(Path(os.environ["XDG_CONFIG_HOME"]).rglob("*"))
-        if Path(os.environ["XDG_CONFIG_HOME"]).exists()
-        else True
-    )
+    assert not list(Path(os.environ["XDG_CONFIG_HOME"]).rglob("*.key"))
 
 
 def test_init_that_fails_leaves_no_key(cli, tmp_path, monkeypatch):

@@ -274,7 +274,7 @@ def test_doctor_repairs_what_it_says_by_what_it_says(cli, sound, tmp_path, store
         ('[[providers]]\nname = "v"\nkind = "vault"\naddress = "https://v"\nverify_tls = false\n', 0o600, "warning", "not verified"),
         ('[[providers]]\nname = "v"\nkind = "vault"\naddress = "http://127.0.0.1:8200"\n', 0o600, None, ""),
         ('[[providers]]\nname = "v"\nkind = "vault"\naddress = "http://[bad"\n', 0o600, "warning", "without TLS"),
-        ("[audit]\nrequired = true\n", 0o666, "error", "others can write"),
+        ("[audit]\nrequired = true\n", 0o666, "warning", "other users may write"),
         ("nonsense", 0o600, "error", "is not valid TOML"),
     ],
 )  # fmt: skip

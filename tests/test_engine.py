@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import sys
 import threading
 
 import pytest
@@ -21,6 +22,7 @@ from sealflow import (
     node,
     run_workflow,
 )
+from sealflow.service.access import StoreAccess
 from sealflow.workflow.engine import unhandled_errors
 
 VALUE = "hunter2-hunter2"
@@ -84,9 +86,9 @@ async def test_many_nodes_see_the_same_value_and_keep_the_reference(github, seen
 
 async def test_a_secret_is_read_once_an_execution(github, monkeypatch):
     reads = []
-    real = type(github).revealed
+    real = StoreAccess.open_many
     monkeypatch.setattr(
-        type(github), "revealed", lambda self, names: reads.append(list(names)) or real(self, names)
+        StoreAccess, "open_many", lambda self, names: reads.append(list(names)) or real(self, names)
     )
     workflow = Workflow(
         "w", [collect(f"n{number}", token="{{secrets.github.token}}") for number in range(20)]
@@ -393,7 +395,9 @@ async def test_without_a_service_the_environment_names_the_store(store_key, seen
 async def test_the_scope_is_closed_also_after_a_failure(github, monkeypatch):
     scopes = []
     real = Resolver.scope
-    monkeypatch.setattr(Resolver, "scope", lambda self, *a: scopes.append(real(self, *a)) or scopes[-1])
+    monkeypatch.setattr(
+        Resolver, "scope", lambda self, *a, **b: scopes.append(real(self, *a, **b)) or scopes[-1]
+    )
     await run_workflow(
         Workflow("w", [collect("a", token="{{secrets.github.token}}", fail="x")]), service=github
     )
@@ -426,7 +430,7 @@ value = 5
 
 async def test_functions_are_called_by_their_import_path(github, own_world, monkeypatch):
     (own_world / "my_functions_1.py").write_text(FUNCTIONS)
-    monkeypatch.syspath_prepend(own_world)
+    monkeypatch.setattr(sys, "path", list(sys.path))
     nodes = {
         "plain": {"call": "my_functions_1:plain", "token": "{{secrets.github.token}}", "times": 2},
         "later": {"call": "my_functions_1:later", "token": "{{secrets.github.token}}"},
@@ -443,7 +447,8 @@ async def test_functions_are_called_by_their_import_path(github, own_world, monk
             "sealflow": 1,
             "name": "w",
             "nodes": {name: {"type": "function", "config": config} for name, config in nodes.items()},
-        }
+        },
+        folder=own_world,
     )
     execution = await run_workflow(workflow, "in", service=github)
     outputs = {name: run.outputs.get("output") for name, run in execution.nodes.items()}
@@ -453,8 +458,8 @@ async def test_functions_are_called_by_their_import_path(github, own_world, monk
     assert outputs["deep"] == 42
     for name, said in (
         ("no-module", "no module 'my_functions_2'"),
-        ("no-function", "no function 'nope'"),
-        ("no-callable", "no function 'value'"),
+        ("no-function", "does not define a function 'nope'"),
+        ("no-callable", "does not define a function 'value'"),
         ("missing", "token"),
         ("wrong", "{{secrets.github.token}}"),
     ):
@@ -465,7 +470,7 @@ async def test_functions_are_called_by_their_import_path(github, own_world, monk
             {
                 "sealflow": 1,
                 "name": "w",
-                "nodes": {"a": {"type": "function", "config": {"call": "os.system"}}},
+                "nodes": {"a": {"type": "function", "config": {"call": "os.system:"}}},
             }
         )
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         StoreFullError,
         StoreUnavailableError,
         TamperedError,
+        TrustError,
         VersionConflictError,
         WorkflowError,
         WorkflowNotAllowedError,
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from sealflow.workflow.engine import run_workflow
     from sealflow.workflow.execution import Execution, NodeRun, NodeState
     from sealflow.workflow.function_node import NodeFunction, node
+    from sealflow.workflow.functions import function
     from sealflow.workflow.node import BaseNode, NodeContext, Outputs, Resources, Retry, RetryPolicy
     from sealflow.workflow.node_config import NodeConfig
     from sealflow.workflow.node_types import register_node
@@ -128,6 +130,7 @@ __all__ = [
     "StoreFullError",
     "StoreUnavailableError",
     "TamperedError",
+    "TrustError",
     "VersionConflictError",
     "Workflow",
     "WorkflowError",
@@ -135,6 +138,7 @@ __all__ = [
     "WrongMasterKeyError",
     "__version__",
     "find_references",
+    "function",
     "get",
     "node",
     "open_service",
@@ -203,12 +207,14 @@ _MODULES = {
     "StoreFullError": "sealflow.errors",
     "StoreUnavailableError": "sealflow.errors",
     "TamperedError": "sealflow.errors",
+    "TrustError": "sealflow.errors",
     "VersionConflictError": "sealflow.errors",
     "Workflow": "sealflow.workflow.workflow",
     "WorkflowError": "sealflow.errors",
     "WorkflowNotAllowedError": "sealflow.errors",
     "WrongMasterKeyError": "sealflow.errors",
     "find_references": "sealflow.model.places",
+    "function": "sealflow.workflow.functions",
     "get": "sealflow.resolver.open_resolver",
     "node": "sealflow.workflow.function_node",
     "open_service": "sealflow.service.open_service",

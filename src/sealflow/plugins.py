@@ -40,6 +40,7 @@ class Plugins(Generic[_T]):
         self._unusable = unusable or error
         self._extras = dict(extras or {})
         self._known: dict[str, _T] = {}
+        self._registered: set[str] = set()
         self._targets: dict[str, str] | None = None
 
     def register(self, name: str, thing: _T, *, replace: bool = False) -> None:
@@ -47,6 +48,11 @@ class Plugins(Generic[_T]):
         if name in self._built_in or (not replace and self._known.get(name, thing) is not thing):
             raise self._error(f"the {self._what} {name!r} exists already", hint="Choose another name")
         self._known[name] = thing
+        self._registered.add(name)
+
+    def is_registered(self, name: object) -> bool:
+        """Whether the program itself registered ``name``: nothing is imported."""
+        return name in self._registered
 
     def names(self) -> tuple[str, ...]:
         """Return every name, sorted, without importing anything."""

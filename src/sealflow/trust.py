@@ -114,6 +114,20 @@ def require_trusted_file(path: Path, what: str) -> Path:
     return resolved
 
 
+def find_file_problem(path: Path) -> TrustError | None:
+    """Return why a file is not one that the owner trusts; None when it is. See ``require_trusted_file``."""
+    try:
+        require_trusted_file(path, str(path))
+    except TrustError as error:
+        return error
+    return None
+
+
+def trust_hint(folder: Path) -> str:
+    """Return what a message says to do where a folder is not trusted."""
+    return f"If you trust what is in it, run: sealflow trust {shlex.quote(str(folder))}"
+
+
 def _problem(folder: str | os.PathLike[str]) -> tuple[str, str] | None:
     """Return why ``folder`` is not trusted, and what to do; None when it is."""
     path = _resolved(folder)
@@ -121,9 +135,7 @@ def _problem(folder: str | os.PathLike[str]) -> tuple[str, str] | None:
         return f"{folder} does not exist", "Correct the path"
     above = next((root for root in _roots() if path == root or root in path.parents), None)
     if above is None:
-        return f"you have not trusted {path}", (
-            f"If you trust what is in it, run: sealflow trust {shlex.quote(str(path))}"
-        )
+        return f"you have not trusted {path}", trust_hint(path)
     return _writable_by_others(path, above)
 
 
@@ -164,7 +176,9 @@ def _writable_by_others(path: Path, root: Path) -> tuple[str, str] | None:
     for folder in (path, *path.parents):
         status = folder.lstat()
         problem = _writable(folder, status)
-        sticky = status.st_mode & stat.S_ISVTX and folder in root.parents and status.st_uid in (0, os.geteuid())
+        sticky = (
+            status.st_mode & stat.S_ISVTX and folder in root.parents and status.st_uid in (0, os.geteuid())
+        )
         if problem is not None and not sticky:
             return problem
     return None
@@ -173,7 +187,9 @@ def _writable_by_others(path: Path, root: Path) -> tuple[str, str] | None:
 def _writable(path: Path, status: os.stat_result) -> tuple[str, str] | None:
     if status.st_uid not in (0, os.geteuid()):
         return f"{path} belongs to another user", "Use a copy that belongs to you"
-    if status.st_mode & stat.S_IWOTH or (status.st_mode & stat.S_IWGRP and not _is_private_group(status.st_gid)):
+    if status.st_mode & stat.S_IWOTH or (
+        status.st_mode & stat.S_IWGRP and not _is_private_group(status.st_gid)
+    ):
         return f"other users may write to {path}", f"Run: chmod go-w {shlex.quote(str(path))}"
     return None
 

@@ -71,6 +71,7 @@ from sealflow import (
     StoreFullError,
     StoreUnavailableError,
     TamperedError,
+    TrustError,
     VersionConflictError,
     Workflow,
     WorkflowError,
@@ -110,6 +111,11 @@ class Greet(BaseNode):
 @sealflow.node("shout")
 def shout(text: str, times: int = 1) -> str:
     return text.upper() * times
+
+
+@sealflow.function("whisper")
+def whisper(text: str) -> str:
+    return text.lower()
 
 
 class MyProvider(ExternalSecretProvider):
@@ -177,6 +183,8 @@ def use_workflows(service: SecretService) -> Execution:
     reference: Reference = found[0].reference
     first = shout.node("first", {"text": str(reference)}, retry=RetryPolicy(attempts=2), timeout=5)
     made: NodeFunction[..., str] = shout
+    quiet: str = whisper("HELLO")
+    print(quiet)
     text: str = shout("hello", times=2)
     workflow = Workflow(
         "loud", [first, Greet("second", {"name": "Ada", "token": "{{secrets.github.token}}"})]
@@ -208,7 +216,14 @@ def use_errors(work: Any) -> str:
         return f"{error.retry_after}"
     except (SecretNotFoundError, FieldNotFoundError, SecretExistsError, VersionConflictError) as error:
         return f"{error.secret}.{error.field}"
-    except (SecretExpiredError, SecretValidationError, SecretError, TamperedError, SettingsError) as error:
+    except (
+        SecretExpiredError,
+        SecretValidationError,
+        SecretError,
+        TamperedError,
+        TrustError,
+        SettingsError,
+    ) as error:
         return f"{error.message} {error.hint}"
     except (MissingMasterKeyError, InvalidMasterKeyError, WrongMasterKeyError, MasterKeyError) as error:
         return str(error)

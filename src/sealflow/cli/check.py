@@ -12,7 +12,11 @@ import click
 
 from sealflow.cli.common import json_option, print_json
 from sealflow.cli.provider import config_option
-from sealflow.errors import SealflowError, StoreUnavailableError
+from sealflow.cli.trust import trust_for_this_command, trust_option
+from sealflow.config import find_config
+from sealflow.errors import SealflowError, StoreUnavailableError, TrustError
+from sealflow.settings import CONFIG_FILE
+from sealflow.trust import find_file_problem
 
 if TYPE_CHECKING:
     from sealflow.model.references import Reference
@@ -23,17 +27,37 @@ if TYPE_CHECKING:
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--providers", is_flag=True, help="Also ask the providers for what is not in the local store.")
 @config_option
+@trust_option
 @json_option
-def check(files: tuple[Path, ...], providers: bool, config: Path | None, as_json: bool) -> None:
+def check(
+    files: tuple[Path, ...], providers: bool, config: Path | None, trust_now: bool, as_json: bool
+) -> None:
     """Check workflow FILEs: their form, their references, and that the secrets exist. Needs no master key.
 
-    Exit code 1 when there is anything to correct: good for CI.
+    In a folder that you have not trusted, it also reports what needs trust. It never runs code of the folder. Exit code
+    1 when there is anything to correct: good for CI.
     """
-    from sealflow.workflow.check import check_file
+    from sealflow.workflow.check import Checked, Finding, check_file
 
-    known = _known()
-    with _asking(config, files[0].absolute().parent) if providers else contextlib.nullcontext() as ask:
-        checked = [check_file(file, known._replace(ask=ask)) for file in files]
+    if trust_now:
+        trust_for_this_command(file.absolute().parent for file in files)
+    trusted = {file: find_file_problem(file) is None for file in files}
+    known = known_secrets()
+    beside = files[0].absolute().parent
+    refused = None
+    try:
+        find_config(config, beside)
+    except TrustError as error:
+        refused = error
+    asked = providers and refused is None
+    with _asking(config, beside) if asked else contextlib.nullcontext() as ask:
+        checked = [
+            check_file(file, known._replace(ask=ask if trusted[file] else None), trusted=trusted[file])
+            for file in files
+        ]
+    if refused is not None:
+        finding = Finding(str(beside / CONFIG_FILE), 1, 1, "", None, refused.message, refused.hint)
+        checked.append(Checked([finding], []))
     findings = [finding for item in checked for finding in item.findings]
     for warning in (text for file in checked for text in file.warnings):
         click.echo(f"sealflow: warning: {warning}", err=True)
@@ -52,7 +76,7 @@ def check(files: tuple[Path, ...], providers: bool, config: Path | None, as_json
         click.get_current_context().exit(1)
 
 
-def _known() -> Known:
+def known_secrets() -> Known:
     """Return the secrets of the local store, from their metadata."""
     from sealflow.service.describe import list_infos
     from sealflow.settings import Settings
@@ -69,9 +93,21 @@ def _known() -> Known:
         registry.close()
 
 
+def needs_trust(file: Path, config: Path | None) -> bool:
+    """Whether a workflow file, or the configuration beside it, asks for what needs a folder that is trusted."""
+    from sealflow.workflow.check import check_file
+
+    try:
+        find_config(config, file.absolute().parent)
+    except TrustError:
+        return True
+    known = known_secrets()
+    return check_file(file, known, trusted=False).findings != check_file(file, known).findings
+
+
 @contextlib.contextmanager
 def _asking(config: Path | None, beside: Path) -> Iterator[Ask]:
-    """Give what resolves a reference and keeps nothing but the error."""
+    """Yield a function that resolves a reference and returns only the error."""
     from sealflow.resolver.open_resolver import opened_resolver
 
     with opened_resolver(config, beside=beside, needs_local=False) as resolver, asyncio.Runner() as runner:

@@ -21,6 +21,7 @@ from sealflow.wording import holds_key, without_keys
 _COMMANDS = {
     "init": "sealflow.cli.store:init",
     "secret": "sealflow.cli.secret:secret",
+    "trust": "sealflow.cli.trust:trust",
     "check": "sealflow.cli.check:check",
     "run": "sealflow.cli.run:run",
     "store": "sealflow.cli.store:store",

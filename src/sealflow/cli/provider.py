@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from sealflow.cli.common import json_option, options, print_json, print_table
+from sealflow.cli.trust import trust_for_this_command, trust_option
 from sealflow.errors import SealflowError, SettingsError
 from sealflow.wording import closest
 
@@ -17,7 +18,7 @@ config_option = click.option(
     type=click.Path(path_type=Path),
     help="The configuration; else SEALFLOW_CONFIG, else sealflow.toml.",
 )
-_common = options(config_option, json_option)
+_common = options(config_option, trust_option, json_option)
 
 
 @click.group()
@@ -27,11 +28,13 @@ def provider() -> None:
 
 @provider.command("list")
 @_common
-def list_(config: Path | None, as_json: bool) -> None:
+def list_(config: Path | None, trust_now: bool, as_json: bool) -> None:
     """List the providers in the order in which they are asked."""
     from sealflow.config import find_config, load_config
     from sealflow.providers.options import provider_settings
 
+    if trust_now:
+        trust_for_this_command([Path.cwd()])
     found = [
         {
             "name": item.name,
@@ -60,10 +63,12 @@ def list_(config: Path | None, as_json: bool) -> None:
 @click.argument("name")
 @click.option("--secret", help="Also ask for this secret, and show the names of its fields.")
 @_common
-def test(name: str, secret: str | None, config: Path | None, as_json: bool) -> None:
+def test(name: str, secret: str | None, config: Path | None, trust_now: bool, as_json: bool) -> None:
     """Say whether the provider NAME would answer, and what is wrong if not."""
     from sealflow.resolver.open_resolver import opened_resolver
 
+    if trust_now:
+        trust_for_this_command([Path.cwd()])
     with opened_resolver(config) as resolver:
         found = {item.name: item for item in resolver.providers}
         if name not in found:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -14,8 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sealflow.cli.check import needs_trust
 from sealflow.cli.common import json_option, read_input, read_json
 from sealflow.cli.provider import config_option
+from sealflow.cli.trust import trust_for_this_command, trust_option
+from sealflow.errors import TrustError
+from sealflow.trust import find_file_problem, trust_folder
 
 if TYPE_CHECKING:
     from sealflow.workflow.engine import OnChange
@@ -28,6 +31,7 @@ _SIGNS = {"completed": "ok", "failed": "FAILED", "skipped": "skipped"}
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @config_option
+@trust_option
 @click.option("--input", "input_", metavar="JSON|@FILE|-", help="Data for the nodes that no link leads to.")
 @click.option(
     "--max-concurrency", type=click.IntRange(min=1), default=10, show_default=True, help="Nodes at a time."
@@ -47,6 +51,7 @@ def run(
     file: Path,
     input_: str | None,
     config: Path | None,
+    trust_now: bool,
     max_concurrency: int,
     timeout: float | None,
     strict: bool,
@@ -58,14 +63,13 @@ def run(
     What it prints holds no secret's value: they are masked as ***.
     """
     from sealflow.workflow.engine import unhandled_errors
-    from sealflow.workflow.workflow import Workflow
 
     logging.basicConfig(
         level=log_level.upper(), stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
     )
-    # Functions that stand beside the workflow file are found, as Python finds modules beside a script.
-    sys.path[:0] = [str(file.absolute().parent), os.getcwd()]  # noqa: PTH109
-    workflow = Workflow.load(file)
+    if trust_now:
+        trust_for_this_command([file.absolute().parent])
+    workflow = _load(file, config)
     limits = {"max_concurrency": max_concurrency, "timeout": timeout}
     execution = _execute(workflow, _input(input_), config, file.absolute().parent, limits, quiet=as_json)
     for warning in execution.warnings:
@@ -77,6 +81,29 @@ def run(
         _print_summary(execution, unhandled)
     if execution.status != "completed" or (strict and unhandled):
         click.get_current_context().exit(1)
+
+
+def _load(file: Path, config: Path | None) -> Workflow:
+    """Load the workflow as what its folder makes it: the owner's, or a stranger's."""
+    from sealflow.workflow.workflow import Workflow
+
+    problem = find_file_problem(file)
+    if problem is not None and _may_ask() and needs_trust(file, config):
+        folder = file.resolve().parent
+        if click.confirm(
+            f"The workflow needs a folder that you trust. Trust {folder} and all that is in it?", err=True
+        ):
+            trust_folder(folder)
+            problem = find_file_problem(file)
+    try:
+        return Workflow.load(file, trusted=problem is None)
+    except TrustError as error:
+        refused = error.placed(hint=problem.hint if problem is not None else None)
+    raise refused
+
+
+def _may_ask() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _input(text: str | None) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,10 +13,11 @@ from sealflow.cli.common import confirm, counted, json_option, print_json, recor
 from sealflow.crypto.key_file import default_key_file, write_key_file
 from sealflow.crypto.key_sources import find_master_key, find_master_keys
 from sealflow.crypto.master_key import KeySource, MasterKey
-from sealflow.errors import MissingMasterKeyError
+from sealflow.errors import MissingMasterKeyError, TrustError
 from sealflow.settings import MASTER_KEY_KEYCHAIN, STORAGE_BACKEND, Settings
 from sealflow.stores.registry import SecretRegistry
 from sealflow.stores.select import open_registry
+from sealflow.trust import trust_folder
 
 
 @click.command()
@@ -52,6 +54,7 @@ def init(backend: str | None, keychain: str | None, as_json: bool) -> None:
     if "store" in made:
         record(settings, key_event("key_create", registry.keyring().keks[0].kek_id))
     registry.close()
+    trusted = _trust_this_folder()
     result = {
         "path": str(settings.path),
         "backend": registry.backend,
@@ -60,6 +63,7 @@ def init(backend: str | None, keychain: str | None, as_json: bool) -> None:
         "key_file": str(made["key_file"]) if "key_file" in made else None,
         "keychain": made.get("keychain"),
         "master_key": with_key,
+        "trusted": trusted,
     }
     if as_json:
         print_json(result)
@@ -68,6 +72,8 @@ def init(backend: str | None, keychain: str | None, as_json: bool) -> None:
         f"{'Made' if result['created'] else 'There is already'} a {registry.backend} store in {settings.path}"
     )
     click.echo(f"Master key: {with_key}")
+    if trusted is not None:
+        click.echo(f"Workflows in {trusted} are trusted: they may use functions, providers and every secret")
     if result["key_file"]:
         click.echo(
             "Keep a copy of that file in a safe place: without it nobody can read the secrets, you included."
@@ -78,6 +84,20 @@ def init(backend: str | None, keychain: str | None, as_json: bool) -> None:
             "Make a recovery key too (`sealflow key add --recovery`): a keychain can be lost with its machine."
         )
     click.echo("Next: sealflow secret create github --type bearer_token")
+
+
+def _trust_this_folder() -> str | None:
+    """Trust the current folder; None, with a warning, where it cannot be trusted or holds more than one project."""
+    folder = Path.cwd()
+    if folder in (Path.home(), *Path.home().parents):
+        problem = f"{folder} holds more than your workflows, so it is not trusted. Run: sealflow trust FOLDER"
+    else:
+        try:
+            return str(trust_folder(folder))
+        except TrustError as error:
+            problem = str(error)
+    click.echo(f"sealflow: warning: {problem}", err=True)
+    return None
 
 
 def _made_key(store_id: str, keychain: str | None, made: dict[str, Any]) -> MasterKey:

@@ -57,7 +57,7 @@ def _places(file: Path, name: str) -> list[dict[str, Any]]:
     """Return the references of one file; a file that is no workflow has none."""
     from sealflow.errors import SealflowError
     from sealflow.workflow.check import Known, check_file
-    from sealflow.workflow.document import is_json, parse_text, read_text
+    from sealflow.workflow.reader import is_json, parse_text, read_text
 
     try:
         data = parse_text(read_text(file), is_json(file))

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import NamedTuple
 
-from sealflow.errors import SecretExpiredError, SecretValidationError, WorkflowNotAllowedError
+from sealflow.errors import SecretExpiredError, SecretValidationError, TrustError, WorkflowNotAllowedError
 from sealflow.model import times
 from sealflow.model.hosts import HOST_RULE, HostPattern
 from sealflow.model.json_value import canonical
@@ -88,6 +88,25 @@ class Policy(NamedTuple):
         if self.allowed_workflows is None:
             return True
         return name is not None and any(fnmatch.fnmatchcase(name, item) for item in self.allowed_workflows)
+
+    def untrusted_problem(self, name: str) -> TrustError | None:
+        """Return why a workflow in a folder without trust may not use the secret ``name``; None when it may.
+
+        Its owner must have said where it may go. ``allowed_workflows`` protects nothing there: a file names itself.
+        """
+        command = "trust the folder of the workflow file: sealflow trust FOLDER"
+        if self.allowed_hosts is None:
+            reason, hint = "it has no allowed_hosts", f"Set its allowed_hosts, or {command}"
+        elif self.allowed_workflows is not None:
+            reason, hint = (
+                "it has allowed_workflows, and a file names itself",
+                f"Read the file, then {command}",
+            )
+        else:
+            return None
+        return TrustError(
+            f"the secret {name!r} needs a folder that you trust: {reason}", hint=hint, secret=name
+        )
 
     def expired(self, moment: datetime) -> bool:
         """Whether ``expires_at`` has passed at ``moment``."""

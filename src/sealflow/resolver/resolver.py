@@ -45,7 +45,9 @@ class Resolver:
     ) -> None:
         """``providers`` are asked in their order, before the local store; ``timeout``: seconds for all of them."""
         sources = [item if isinstance(item, ProviderSource) else _source(item) for item in providers]
-        self._chain = Chain(sources, LocalStore(service) if service is not None else None, timeout)
+        local = LocalStore(service) if service is not None else None
+        self._chain = Chain(sources, local, timeout)
+        self._local_chain = Chain((), local, timeout)
         self._audit = access_of(service).audit if service is not None else None
 
     @property
@@ -63,9 +65,16 @@ class Resolver:
         """Close the providers; the service stays open for its owner."""
         await self._chain.close()
 
-    def scope(self, workflow: str | None = None, execution: str | None = None) -> ExecutionScope:
-        """Return a new scope: use it as an asynchronous context manager."""
-        return ExecutionScope(self._chain, workflow, execution, self._audit)
+    def scope(
+        self, workflow: str | None = None, execution: str | None = None, *, trusted: bool = True
+    ) -> ExecutionScope:
+        """Return a new scope: use it as an asynchronous context manager.
+
+        ``trusted``: False for a workflow of strangers. No provider is asked for it, and a secret without
+        ``allowed_hosts``, or with ``allowed_workflows``, is a TrustError.
+        """
+        chain = self._chain if trusted else self._local_chain
+        return ExecutionScope(chain, workflow, execution, self._audit, trusted=trusted)
 
     async def resolve(self, name: str, field: str | None = None) -> Any:
         """See SecretResolver."""

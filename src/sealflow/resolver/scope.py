@@ -37,13 +37,21 @@ class ExecutionScope:
     """One execution's view of the secrets: each is asked for once, and dropped when the scope closes."""
 
     def __init__(
-        self, chain: Chain, workflow: str | None, execution: str | None, audit: AuditLog | None = None
+        self,
+        chain: Chain,
+        workflow: str | None,
+        execution: str | None,
+        audit: AuditLog | None = None,
+        *,
+        trusted: bool = True,
     ) -> None:
+        """``trusted``: False for a workflow of strangers, which may use only secrets whose policy names hosts."""
         self._chain = chain
         self._audit = audit
         self._cache: dict[Key, Found | asyncio.Future[Found]] = {}
         self._fetches: set[asyncio.Task[None]] = set()
         self._closed = False
+        self._trusted = trusted
         self.workflow = workflow
         self.execution = execution
         self.redactor = Redactor()
@@ -159,6 +167,8 @@ class ExecutionScope:
         answer = self._cache[key]
         if isinstance(answer, asyncio.Future):
             answer = await asyncio.shield(answer)
+        if not self._trusted and (problem := answer.policy.untrusted_problem(key[1])) is not None:
+            raise problem
         if answer.policy.expires_at is not None or answer.policy.allowed_workflows is not None:
             self._check_policy(key[1], answer.policy)
         return answer

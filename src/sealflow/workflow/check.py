@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sealflow.errors import ReferenceSyntaxError, SealflowError, WorkflowError
+from sealflow.errors import ReferenceSyntaxError, SealflowError, TrustError, WorkflowError
 from sealflow.model import times
 from sealflow.model.places import Place, place_of, references_in, spelled_path
 from sealflow.model.references import Reference, parse
 from sealflow.model.secret import SecretInfo
+from sealflow.trust import trust_hint
 from sealflow.wording import closest
-from sealflow.workflow import document
+from sealflow.workflow import document, reader
 from sealflow.workflow.nodes.http_auth import spelled_out
 from sealflow.workflow.positions import Positions
 from sealflow.workflow.workflow import Link, Workflow
@@ -31,13 +32,13 @@ class Finding(NamedTuple):
 
 
 Ask = Callable[[Reference], SealflowError | None]
-"""Asks the providers for what a reference names, and gives the error that a run would meet."""
+"""Asks the providers for what a reference names, and returns the error that a run would raise."""
 
 
 class Known(NamedTuple):
     """What references are checked against: the store's secrets by name, or why there are none to look at.
 
-    ``ask`` is for the references that only a provider can answer; without it they are taken as right.
+    ``ask`` is for the references that only a provider can answer; without it they are not checked.
     """
 
     secrets: Mapping[str, SecretInfo]
@@ -46,7 +47,7 @@ class Known(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A well-formed reference and where it stands in a file."""
+    """A well-formed reference and its place in a file."""
 
     name: str
     path: str
@@ -67,15 +68,18 @@ class Checked(NamedTuple):
         return len(self.found)
 
 
-def check_file(path: Path, known: Known) -> Checked:
-    """Return every problem of one workflow file, in the order of its lines."""
+def check_file(path: Path, known: Known, *, trusted: bool = True) -> Checked:
+    """Return every problem of one workflow file, in the order of its lines. No code of the file's folder is run.
+
+    ``trusted``: False also reports what the file may have in a trusted folder only.
+    """
     try:
-        text = document.read_text(path)
-        data = document.parse_text(text, document.is_json(path))
+        text = reader.read_text(path)
+        data = reader.parse_text(text, reader.is_json(path))
     except WorkflowError as error:
-        line, column = (error.line, error.column) if isinstance(error, document.SyntaxPlace) else (1, 1)
+        line, column = (error.line, error.column) if isinstance(error, reader.SyntaxPlace) else (1, 1)
         return Checked([Finding(str(path), line, column, "", None, error.message, error.hint)], [])
-    checker = _Checker(path, Positions(text), known)
+    checker = _Checker(path, Positions(text), known, trusted=trusted)
     checker.structure(data)
     checker.references(data)
     return Checked(
@@ -84,7 +88,7 @@ def check_file(path: Path, known: Known) -> Checked:
 
 
 class _Checker:
-    def __init__(self, path: Path, positions: Positions, known: Known) -> None:
+    def __init__(self, path: Path, positions: Positions, known: Known, *, trusted: bool) -> None:
         self.findings: list[Finding] = []
         self.found: list[Found] = []
         self.warnings: list[str] = []
@@ -92,20 +96,23 @@ class _Checker:
         self._positions = positions
         self._known = known
         self._workflow: str | None = None
+        self._trusted = trusted
 
     def structure(self, data: Any) -> None:
         """Check format, node types, configs and links."""
         try:
-            parsed = document.parsed(data)
+            parsed = document.parse_document(data)
         except WorkflowError as error:
             self._add(place_of(error.path or ""), error)
             return
         self._workflow = parsed.name
-        nodes, problems = document.built_nodes(parsed)
+        nodes, problems = document.build_nodes(parsed, trusted=self._trusted)
         for problem in problems:
-            if not isinstance(problem.error, ReferenceSyntaxError):  # those are found one by one below
+            if not isinstance(problem.error, ReferenceSyntaxError):  # references() finds those one by one
                 self._add(place_of(problem.path), problem.error)
-        if problems:
+        if any(not isinstance(problem.error, TrustError) for problem in problems) or len(nodes) < len(
+            parsed.nodes
+        ):
             return
         try:
             Workflow(parsed.name, nodes.values())
@@ -148,7 +155,7 @@ class _Checker:
         try:
             found = references_in(spelled_out(auth)["secret"])
         except SealflowError:
-            return  # said by structure()
+            return  # structure() reports it
         for _, reference in found:
             self._reference(reference, ((place, "auth"), "secret"), str(reference), None, "")
 
@@ -170,6 +177,8 @@ class _Checker:
     def _problem(self, reference: Reference) -> tuple[str, str | None] | None:
         """Return what is wrong and a hint."""
         pinned = reference.provider not in (None, "local")
+        if pinned and not self._trusted:
+            return None  # structure() reports it
         if pinned or (self._known.ask is not None and reference.name not in self._known.secrets):
             error = self._known.ask(reference) if self._known.ask is not None else None
             return None if error is None else (error.message, error.hint)
@@ -181,6 +190,8 @@ class _Checker:
                 reference.name, self._known.secrets, what="secrets"
             )
         policy = info.metadata.policy
+        if not self._trusted and (untrusted := policy.untrusted_problem(reference.name)) is not None:
+            return untrusted.message, untrusted.hint
         if policy.expired(times.now()):
             return f"the secret {reference.name!r} has expired", "Update it"
         if not policy.allows_workflow(self._workflow):
@@ -202,13 +213,16 @@ class _Checker:
             end = value.find("}}", start)
             written, offset = value[start : end + 2 if end >= 0 else len(value)][:200], start
         line, column = self._positions.of(place, offset, value)
+        hint = error.hint
+        if isinstance(error, TrustError) and hint is None:
+            hint = trust_hint(self._path.resolve().parent)
         self.findings.append(
-            Finding(str(self._path), line, column, spelled_path(place), written, error.message, error.hint)
+            Finding(str(self._path), line, column, spelled_path(place), written, error.message, hint)
         )
 
 
 def _texts(value: Any, place: Place) -> list[tuple[Place, str]]:
-    """Return the texts with braces; keys are looked at as texts of their own, since a reference there is an error."""
+    """Return the strings with braces."""
     if isinstance(value, str):
         return [(place, value)] if "{{" in value else []
     if isinstance(value, Mapping):

@@ -1,27 +1,24 @@
-"""Workflow files: the document of format 1, as YAML or JSON, read and written."""
+"""Workflow documents of format 1: from data to nodes, and from nodes to text."""
 
 from __future__ import annotations
 
 import io
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
-from ruamel.yaml import YAML
-from ruamel.yaml.constructor import SafeConstructor
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from sealflow.errors import SealflowError, WorkflowError
+from sealflow.errors import SealflowError, TrustError, WorkflowError
 from sealflow.model.validation import validate
+from sealflow.resolver.local import LOCAL
 from sealflow.workflow.node import BaseNode, RetryPolicy
-from sealflow.workflow.node_types import node_class
+from sealflow.workflow.node_types import needs_trust, node_class
+from sealflow.workflow.reader import new_yaml
 
 FORMAT = 1
-MAX_BYTES = 4 << 20
-MAX_ITEMS = 200_000  # aliases can make a small file a huge document
 
 
 class NodeDocument(BaseModel):
@@ -50,10 +47,10 @@ class Problem(NamedTuple):
     error: SealflowError
 
 
-def parsed(data: Any) -> WorkflowDocument:
+def parse_document(data: Any) -> WorkflowDocument:
     """Check a document's shape; raise WorkflowError with the path of the first problem."""
     if not isinstance(data, Mapping):
-        raise WorkflowError("a workflow is a mapping", hint="Begin with: sealflow: 1")
+        raise WorkflowError("a workflow must be a mapping", hint="Begin with: sealflow: 1")
     version = data.get("sealflow")
     if version is None:
         raise WorkflowError("the workflow does not name its format", hint="Add: sealflow: 1", path="sealflow")
@@ -74,19 +71,47 @@ def parsed(data: Any) -> WorkflowDocument:
     )
 
 
-def built_nodes(document: WorkflowDocument) -> tuple[dict[str, BaseNode], list[Problem]]:
-    """Make every node that can be made, and say what is wrong with the others."""
+def build_nodes(
+    document: WorkflowDocument, *, trusted: bool = True, folder: Path | None = None
+) -> tuple[dict[str, BaseNode], list[Problem]]:
+    """Make every node that can be made, and say what is wrong with the others.
+
+    ``trusted``: whether the document may have what needs trust; TrustError in the problems where it may not.
+    ``folder``: where the file is, for the functions that it calls.
+    """
     nodes: dict[str, BaseNode] = {}
     problems: list[Problem] = []
     for name, item in document.nodes.items():
+        above = f"nodes.{name}"
         try:
-            nodes[name] = node_class(item.type)(name, item.config, retry=item.retry, timeout=item.timeout)
-        except WorkflowError as error:
-            place = "config." + error.path if error.path else "type"
-            problems.append(Problem(f"nodes.{name}.{place}", error))
+            if not trusted and needs_trust(item.type):
+                raise TrustError(f"the node type {item.type!r} needs a folder that you trust")
+            node = node_class(item.type)(name, item.config, retry=item.retry, timeout=item.timeout)
+            node.folder = folder
+            nodes[name] = node
+            if not trusted:
+                problems += [Problem(f"{above}.{path}", error) for path, error in _what_needs_trust(node)]
         except SealflowError as error:
-            problems.append(Problem(f"nodes.{name}.config" + (f".{error.path}" if error.path else ""), error))
+            at_type = isinstance(error, WorkflowError | TrustError) and not error.path
+            place = "type" if at_type else "config" + (f".{error.path}" if error.path else "")
+            problems.append(Problem(f"{above}.{place}", error))
     return nodes, problems
+
+
+def _what_needs_trust(node: BaseNode) -> Iterator[tuple[str, TrustError]]:
+    """Yield the fields and references of a config that a folder without trust may not have."""
+    for field in node.trusted_fields:
+        if field in node.config:
+            yield f"config.{field}", TrustError(f"the field {field!r} needs a folder that you trust")
+    for found in node.references:
+        if found.reference.provider not in (None, LOCAL):
+            yield (
+                f"config.{found.path}",
+                TrustError(
+                    f"the provider {found.reference.provider!r} needs a folder that you trust",
+                    secret=found.reference.name,
+                ),
+            )
 
 
 def to_document(
@@ -116,7 +141,7 @@ def to_text(document: Mapping[str, Any], *, as_json: bool) -> str:
     if as_json:
         return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
     stream = io.StringIO()
-    _yaml().dump(document, stream)
+    new_yaml().dump(document, stream)
     return stream.getvalue()
 
 
@@ -131,111 +156,3 @@ def write_text(path: Path, text: str) -> None:
         raise WorkflowError(
             f"{path} cannot be written ({error.strerror})", hint="Choose another path"
         ) from None
-
-
-def is_json(path: Path) -> bool:
-    """Whether a file is read and written as JSON: by its name."""
-    return path.suffix.lower() == ".json"
-
-
-def read_text(path: Path) -> str:
-    """Return a workflow file's text; WorkflowError says why it cannot be read."""
-    reason = None
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            reason = "is larger than 4 MiB"
-        else:
-            return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        reason = "is not UTF-8"
-    except (OSError, ValueError) as error:
-        reason = f"cannot be read ({getattr(error, 'strerror', None) or 'not a path'})"
-    raise WorkflowError(f"{path} {reason}", hint="Name a workflow file")
-
-
-class SyntaxPlace(WorkflowError):  # noqa: N818 - a WorkflowError that knows its place
-    """Text that is no YAML or JSON; ``line`` and ``column`` count from 1."""
-
-    def __init__(self, message: str, line: int, column: int) -> None:
-        super().__init__(f"{message} (line {line}, column {column})", hint="Correct the file")
-        self.line = line
-        self.column = column
-
-
-def parse_text(text: str, as_json: bool) -> Any:
-    """Return the data of YAML or JSON text: mappings with text keys, lists, texts, numbers, booleans, None.
-
-    The error gives line and column and never quotes the text: it may hold an inline credential.
-    """
-    failure: tuple[str, int, int] | None = None
-    data: Any = None
-    try:
-        data = json.loads(text, object_pairs_hook=_unique) if as_json else _yaml().load(text)
-    except json.JSONDecodeError as error:
-        failure = ("this is no JSON", error.lineno, error.colno)
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        kind = (
-            "a key stands twice"
-            if "DuplicateKey" in type(error).__name__
-            else "this is no YAML that can be used"
-        )
-        failure = (kind, mark.line + 1 if mark else 1, mark.column + 1 if mark else 1)
-    except (YAMLError, RecursionError, ValueError) as error:
-        duplicate = isinstance(error, _DuplicateKeyError)
-        failure = ("a key stands twice" if duplicate else "this is no YAML that can be used", 1, 1)
-    if failure is not None:
-        raise SyntaxPlace(*failure)
-    _check_plain(data)
-    return data
-
-
-class _DuplicateKeyError(ValueError):
-    pass
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise _DuplicateKeyError
-    return found
-
-
-def _check_plain(data: Any) -> None:
-    """Refuse what JSON has not, and documents that aliases blow up."""
-    waiting, count = [data], 0
-    while waiting:
-        value = waiting.pop()
-        count += 1
-        if count > MAX_ITEMS:
-            raise WorkflowError(
-                "the workflow is too large", hint=f"At most {MAX_ITEMS} items, aliases written out"
-            )
-        if isinstance(value, dict):
-            if not all(isinstance(key, str) for key in value):
-                raise WorkflowError("a key is no text", hint="Quote keys that are numbers, dates or booleans")
-            waiting.extend(value.values())
-        elif isinstance(value, list):
-            waiting.extend(value)
-        elif not isinstance(value, str | int | float | bool | None):
-            raise WorkflowError(
-                f"a value is a {type(value).__name__}",
-                hint="Use texts, numbers, booleans, lists and mappings",
-            )
-
-
-class _Constructor(SafeConstructor):
-    """Safe YAML in which a date stays the text that was written."""
-
-
-_Constructor.add_constructor("tag:yaml.org,2002:timestamp", SafeConstructor.construct_yaml_str)
-
-
-def _yaml() -> YAML:
-    yaml = YAML(typ="safe", pure=True)
-    yaml.Constructor = _Constructor
-    yaml.default_flow_style = False
-    yaml.allow_unicode = True
-    yaml.width = 10_000
-    yaml.representer.sort_base_mapping_type_on_output = False
-    return yaml

@@ -70,7 +70,9 @@ async def run_workflow(
             resolver = stack.enter_context(opened_resolver()) if needed else Resolver(service)
             await stack.enter_async_context(resolver)
         execution = Execution(workflow.name, {name: NodeRun(name) for name in workflow.order()})
-        scope = await stack.enter_async_context(resolver.scope(workflow.name, execution.id))
+        scope = await stack.enter_async_context(
+            resolver.scope(workflow.name, execution.id, trusted=workflow.trusted)
+        )
         stack.enter_context(cleaned_logs(scope.redactor.clean))
         resources = Resources()
         stack.push_async_callback(resources.close)

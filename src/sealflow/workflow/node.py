@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -162,6 +163,8 @@ class BaseNode:
     inputs: ClassVar[tuple[str, ...]] = (DEFAULT_INPUT,)
     outputs: ClassVar[tuple[str, ...]] = (DEFAULT_OUTPUT,)
     Config: ClassVar[type[BaseModel]] = NodeConfig
+    trusted_fields: ClassVar[tuple[str, ...]] = ()
+    """Fields of the config that a workflow file in a folder without trust may not have."""
 
     def __init__(
         self,
@@ -182,6 +185,8 @@ class BaseNode:
                 f"the timeout of the node {name!r} is not between 0 and a week", hint="Give seconds"
             )
         self.timeout = timeout
+        self.folder: Path | None = None
+        """The folder of the workflow file that the node came from, with all links followed; None for one made in code."""
         self._written: dict[str, Any] = copied(config or {})
         self._prepared = self.prepare(copied(self._written))
         self.references: tuple[FoundReference, ...] = tuple(find_references(self._prepared))

@@ -20,6 +20,8 @@ NODE_TYPES: Plugins[type[BaseNode]] = Plugins(
     error=WorkflowError,
 )
 
+_SAFE = ("http-request", "transform")
+
 _Node = TypeVar("_Node", bound=type[BaseNode])
 
 
@@ -32,6 +34,11 @@ def register_node(node_class: _Node) -> _Node:
         raise WorkflowError(f"{node_class.__name__} has no usable type_name", hint=NAME_RULE)
     NODE_TYPES.register(node_class.type_name, node_class, replace=True)
     return node_class
+
+
+def needs_trust(name: object) -> bool:
+    """Whether a folder needs trust to use a node type: all but our own that run no code, and those registered in code."""
+    return name not in _SAFE and not NODE_TYPES.is_registered(name)
 
 
 def node_class(name: object) -> type[BaseNode]:

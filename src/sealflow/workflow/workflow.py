@@ -9,11 +9,14 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from sealflow.errors import SealflowError, WorkflowError
+from sealflow.errors import SealflowError, TrustError, WorkflowError
 from sealflow.model.names import NAME_PATTERN
+from sealflow.model.places import place_of
+from sealflow.trust import trust_hint
 from sealflow.wording import closest, shown
-from sealflow.workflow import document
+from sealflow.workflow import document, reader
 from sealflow.workflow.node import BaseNode
+from sealflow.workflow.positions import Positions
 
 _LINK = re.compile(rf"\s*({NAME_PATTERN})\.({NAME_PATTERN})\s*->\s*({NAME_PATTERN})\.({NAME_PATTERN})\s*")
 
@@ -31,7 +34,9 @@ class Link(NamedTuple):
         """Read ``node.port -> node.port``."""
         match = _LINK.fullmatch(text) if isinstance(text, str) else None
         if match is None:
-            raise WorkflowError(f"{shown(text)} is no link", hint="Write: node.output -> other.input")
+            raise WorkflowError(
+                f"{shown(text)} is not a valid link", hint="Write: node.output -> other.input"
+            )
         return cls(*match.groups())
 
     def __str__(self) -> str:
@@ -54,10 +59,12 @@ class Workflow:
     ) -> None:
         if not isinstance(name, str) or not 0 < len(name) <= 128 or not name.isprintable():
             raise WorkflowError(
-                f"{shown(name)} is no workflow name", hint="Give 1 to 128 printable characters"
+                f"{shown(name)} is not a valid workflow name", hint="Give 1 to 128 printable characters"
             )
         self.name = name
         self.description = description
+        self.trusted = True
+        """False for a workflow of strangers: see ``from_dict``."""
         self.nodes: dict[str, BaseNode] = {}
         self.links: list[Link] = []
         for node in nodes:
@@ -77,7 +84,7 @@ class Workflow:
     def add(self, node: BaseNode) -> BaseNode:
         """Add a node; its name must be new."""
         if node.name in self.nodes:
-            raise WorkflowError(f"the workflow has a node {node.name!r} already", hint="Choose another name")
+            raise WorkflowError(f"the workflow already has a node {node.name!r}", hint="Choose another name")
         self.nodes[node.name] = node
         return node
 
@@ -109,7 +116,7 @@ class Workflow:
                 hint=closest(link.input, inputs, what="input ports"),
             )
         if link in self.links:
-            raise WorkflowError(f"the link {link} is there twice", hint="Remove one")
+            raise WorkflowError(f"the link {link} is written twice", hint="Remove one")
         self.links.append(link)
         return link
 
@@ -126,31 +133,62 @@ class Workflow:
             return list(sorter.static_order())
         except CycleError as error:
             circle = " -> ".join(reversed(error.args[1]))
-        raise WorkflowError(f"the links run in a circle: {circle}", hint="Remove one of these links")
+        raise WorkflowError(f"the links form a cycle: {circle}", hint="Remove one of these links")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the document of docs/reference/workflow-files.md."""
         return document.to_document(self.name, self.description, self.nodes, self.links)
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Make a workflow from a document, whole or not at all."""
-        parsed = document.parsed(data)
-        nodes, problems = document.built_nodes(parsed)
+    def from_dict(
+        cls,
+        data: Mapping[str, Any],
+        *,
+        trusted: bool = True,
+        folder: str | os.PathLike[str] | None = None,
+    ) -> Self:
+        """Make a workflow from a document, whole or not at all.
+
+        ``trusted``: False for a stranger's document, which may then use ``http-request`` and ``transform`` only, and
+        secrets whose ``allowed_hosts`` say where they may go. ``folder``: where the Python modules of its ``function``
+        nodes are; without one they can call registered functions only. Raises WorkflowError, NodeConfigError,
+        ReferenceSyntaxError and TrustError, with the place.
+        """
+        parsed = document.parse_document(data)
+        path = None if folder is None else Path(folder).resolve()
+        nodes, problems = document.build_nodes(parsed, trusted=trusted, folder=path)
         if problems:
-            path, error = problems[0]
-            raise error.placed(path=path)
+            place, error = problems[0]
+            raise error.placed(path=place)
         links = [Link.parse(link) for link in parsed.links]
-        return cls(parsed.name, nodes.values(), links, description=parsed.description)
+        workflow = cls(parsed.name, nodes.values(), links, description=parsed.description)
+        workflow.trusted = trusted
+        return workflow
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read a workflow file: JSON by its name, else YAML. Errors name the file."""
+    def load(cls, path: str | os.PathLike[str], *, trusted: bool = True) -> Self:
+        """Read a workflow file: JSON by its name, else YAML. Errors name the file, the line and the column.
+
+        Loading a file is the caller's word that it may do what any workflow may; ``trusted=False`` is for files of
+        strangers (see ``from_dict``). Raises what ``from_dict`` raises.
+        """
         path = Path(path)
+        folder = path.resolve().parent
+        text = ""
         try:
-            return cls.from_dict(document.parse_text(document.read_text(path), document.is_json(path)))
+            text = reader.read_text(path)
+            return cls.from_dict(
+                reader.parse_text(text, reader.is_json(path)), trusted=trusted, folder=folder
+            )
         except SealflowError as error:
-            raise error if str(path) in error.message else error.placed(str(path)) from None
+            problem = error
+        if str(path) in problem.message:
+            raise problem
+        hint = trust_hint(folder) if isinstance(problem, TrustError) else None
+        if not problem.path:
+            raise problem.placed(str(path), hint=hint)
+        line, column = Positions(text).of(place_of(problem.path))
+        raise problem.placed(f"{path}:{line}:{column}", hint=hint)
 
     def dump(self, path: str | os.PathLike[str] | None = None, format: str | None = None) -> str:  # noqa: A002
         """Return the document as text, ``yaml`` or ``json``, and write it to ``path`` where one is given.
@@ -160,7 +198,7 @@ class Workflow:
         if format not in (None, "yaml", "json"):
             raise WorkflowError(f"there is no workflow format {format!r}", hint="Use yaml or json")
         file = None if path is None else Path(path)
-        as_json = format == "json" if format else file is not None and document.is_json(file)
+        as_json = format == "json" if format else file is not None and reader.is_json(file)
         text = document.to_text(self.to_dict(), as_json=as_json)
         if file is not None:
             document.write_text(file, text)
