@@ -112,7 +112,7 @@ def test_check_passes_a_good_file(cli, store, own_world):
         ({"url": "{{secrets.old.value}}"}, "nodes.a.config.url", "expired"),
         ({"url": "{{secrets.theirs.value}}"}, "nodes.a.config.url", "may not be used"),
         ({"ur": "x"}, "nodes.a.config.ur", "extra"),
-        ({"url": "x", "auth": {"secret": "!"}}, "nodes.a.config.auth.secret", "names no secret"),
+        ({"url": "x", "auth": {"secret": "!"}}, "nodes.a.config.auth.secret", "not the name of a secret"),
     ],
 )
 def test_check_finds_what_a_run_would_refuse(cli, store, own_world, config, path, said):

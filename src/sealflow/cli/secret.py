@@ -53,7 +53,7 @@ _metadata_options = options(
         "--allowed-host",
         "allowed_hosts",
         multiple=True,
-        help="A host it may be sent to, or *.example.com. Repeatable.",
+        help="A host it may be sent to, or *.example.com; http:// in front allows it without TLS. Repeatable.",
     ),
     click.option(
         "--allowed-workflow",

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from sealflow.errors import SecretExpiredError, SecretValidationError, TrustError, WorkflowNotAllowedError
 from sealflow.model import times
-from sealflow.model.hosts import HOST_RULE, HostPattern
+from sealflow.model.hosts import HOST_RULE, HostPattern, address_of
 from sealflow.model.json_value import canonical
 from sealflow.model.names import refuse_keys
 from sealflow.wording import shown
@@ -37,7 +37,7 @@ class Policy(NamedTuple):
         expires_at: datetime | str | None,
     ) -> Policy:
         """Check what a user gave; raise SecretValidationError naming the field."""
-        hosts = _texts(allowed_hosts, "allowed_hosts")
+        hosts = _strings(allowed_hosts, "allowed_hosts")
         for host in hosts or ():
             try:
                 HostPattern.parse(host)
@@ -49,12 +49,12 @@ class Policy(NamedTuple):
                 ) from None
         return cls(
             hosts,
-            _texts(allowed_workflows, "allowed_workflows"),
+            _strings(allowed_workflows, "allowed_workflows"),
             None if expires_at is None else times.read_time(expires_at, "expires_at"),
         )
 
     def to_text(self) -> str:
-        """Return the canonical text: what stores keep and the encryption binds, to the byte."""
+        """Return the canonical JSON, byte for byte what stores keep and the encryption binds."""
         return canonical(
             {
                 "allowed_hosts": None if self.allowed_hosts is None else list(self.allowed_hosts),
@@ -66,10 +66,10 @@ class Policy(NamedTuple):
     @staticmethod
     @lru_cache(maxsize=256)
     def from_text(text: str) -> Policy:
-        """Read canonical text; raise ValueError for anything else. Cached: most secrets share one policy."""
+        """Read canonical JSON; raise ValueError for anything else. Cached, because most secrets share one policy."""
         found = json.loads(text)
         if not isinstance(found, dict) or set(found) != {"allowed_hosts", "allowed_workflows", "expires_at"}:
-            raise ValueError("no policy")
+            raise ValueError("not a policy")
         hosts, workflows, expires = found["allowed_hosts"], found["allowed_workflows"], found["expires_at"]
         return Policy(
             None if hosts is None else tuple(hosts),
@@ -77,11 +77,23 @@ class Policy(NamedTuple):
             None if expires is None else times.from_text(expires),
         )
 
-    def allows_host(self, host: str, port: int) -> bool:
-        """Whether the secret may be sent to this normalised host."""
+    def allows_host(self, host: str, port: int, *, plain_http: bool = False) -> bool:
+        """Whether the secret may be sent to this normalised host; with ``plain_http``, whether an entry allows that without TLS."""
         if self.allowed_hosts is None:
-            return True
-        return any(HostPattern.parse(pattern).matches(host, port) for pattern in self.allowed_hosts)
+            return not plain_http
+        return any(
+            pattern.matches(host, port) and (pattern.plain_http or not plain_http)
+            for pattern in map(HostPattern.parse, self.allowed_hosts)
+        )
+
+    def named_addresses(self, port: int) -> frozenset[str]:
+        """Return the IP addresses that ``allowed_hosts`` names itself, for this port."""
+        patterns = map(HostPattern.parse, self.allowed_hosts or ())
+        return frozenset(
+            pattern.host
+            for pattern in patterns
+            if pattern.port in (None, port) and address_of(pattern.host) is not None
+        )
 
     def allows_workflow(self, name: str | None) -> bool:
         """Whether a workflow of this name (None: code without a workflow) may use the secret."""
@@ -132,15 +144,17 @@ class Policy(NamedTuple):
             )
 
     def expiry_warning(self, name: str, moment: datetime) -> str | None:
-        """Return what to say of the secret ``name`` in the last two weeks before it expires."""
+        """Return a warning about the secret ``name`` in the last two weeks before it expires, or None."""
         if self.expires_at is None or not timedelta() < self.expires_at - moment <= EXPIRY_NOTICE:
             return None
         days = (self.expires_at - moment).days
         left = "today" if days == 0 else f"in {days} day{'s' * (days != 1)}"
-        return f"the secret {name!r} expires {left}, at {times.to_text(self.expires_at)}: update it before"
+        return (
+            f"the secret {name!r} expires {left}, at {times.to_text(self.expires_at)}: update it before then"
+        )
 
 
-def _texts(value: Iterable[str] | None, field: str) -> tuple[str, ...] | None:
+def _strings(value: Iterable[str] | None, field: str) -> tuple[str, ...] | None:
     if value is None:
         return None
     items = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str | bytes) else None

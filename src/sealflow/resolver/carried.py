@@ -31,21 +31,22 @@ class CarriedValues:
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
         self._redactors: dict[Key, tuple[Redactor, Redactor]] = {}
-        self._sent: set[tuple[str, str, str, int]] = set()
+        self._sent: set[tuple[str, str, str]] = set()
 
-    def note_sent(self, uses: Iterable[SecretUse], host: str, port: int) -> None:
-        """Remember that secrets were let out to a host: with data, they may go there again."""
-        self._sent.update((use.name, use.source, host, port) for use in uses)
+    def note_sent(self, uses: Iterable[SecretUse], destination: str) -> None:
+        """Remember that secrets were let out to a destination: with data, they may go there again."""
+        self._sent.update((use.name, use.source, destination) for use in uses)
 
     def find(
         self,
         known: Mapping[Key, Found],
         uses: Iterable[SecretUse],
         request_text: Callable[[], str],
-        host: str,
-        port: int,
+        destination: str,
     ) -> tuple[SecretUse, ...]:
-        """Return the secrets in ``known``, other than ``uses`` and those sent to this host before, that the request carries.
+        """Return the secrets in ``known``, other than ``uses`` and those sent to this destination before, that the request carries.
+
+        ``destination``: host and port, all else that can read the request, and the protection on the way.
 
         ``request_text`` is only called when there is something to search for.
         """
@@ -53,7 +54,7 @@ class CarriedValues:
         others = {
             key: item
             for key, item in known.items()
-            if (key[1], item.source) not in own and (key[1], item.source, host, port) not in self._sent
+            if (key[1], item.source) not in own and (key[1], item.source, destination) not in self._sent
         }
         if not others:
             return ()

@@ -128,16 +128,16 @@ class ExecutionScope:
             self._note([(key[1], item.version, item.source) for key, item in found.items()], node, "ok")
         return found
 
-    def note_sent(self, uses: Iterable[SecretUse], host: str, port: int) -> None:
-        """Remember that secrets were let out to a host: with data, they may go there again."""
-        self._carried.note_sent(uses, host, port)
+    def note_sent(self, uses: Iterable[SecretUse], destination: str) -> None:
+        """Remember that secrets were let out to a destination: with data, they may go there again."""
+        self._carried.note_sent(uses, destination)
 
     def carried(
-        self, request_text: Callable[[], str], uses: Iterable[SecretUse], host: str, port: int
+        self, request_text: Callable[[], str], uses: Iterable[SecretUse], destination: str
     ) -> tuple[SecretUse, ...]:
         """Return the secrets that a request carries in its data. See CarriedValues."""
         known = {key: item for key, item in self._cache.items() if isinstance(item, Found)}
-        return self._carried.find(known, uses, request_text, host, port)
+        return self._carried.find(known, uses, request_text, destination)
 
     def note_denied(self, names: Iterable[str], node: str, outcome: str) -> None:
         """Write into the audit trail that secrets were resolved and then not let out."""

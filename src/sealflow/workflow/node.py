@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar, cast
 
@@ -101,6 +101,7 @@ class NodeContext:
         self.attempt = attempt
         self.resources = resources
         self.uses: tuple[SecretUse, ...] = ()
+        self.references = node.references
         self.referenced: tuple[str, ...] = tuple(item.path for item in node.references)
         self.log = logging.getLogger(f"sealflow.node.{node.name}")
         self._scope = scope
@@ -124,15 +125,30 @@ class NodeContext:
         """Whether ``text`` contains a value that this execution revealed, in any of its usual encodings."""
         return self._scope.redactor.holds(text)
 
-    def carried(self, request_text: Callable[[], str], host: str, port: int) -> tuple[SecretUse, ...]:
-        """Return the secrets, other than those in ``uses`` and those already sent to this host, whose values occur in the text
+    def masked(self, text: str) -> str:
+        """Return ``text`` with every value that this execution revealed replaced by ``***``."""
+        return self._scope.redactor.clean(text)
+
+    def uses_in(self, *fields: str) -> tuple[SecretUse, ...]:
+        """Return the secrets that these top-level fields of the config refer to."""
+        names = {
+            item.reference.name
+            for item in self.references
+            if item.path.replace("[", ".").partition(".")[0] in fields
+        }
+        return tuple(use for use in self.uses if use.name in names)
+
+    def carried(
+        self, request_text: Callable[[], str], destination: str, uses: Iterable[SecretUse]
+    ) -> tuple[SecretUse, ...]:
+        """Return the secrets, other than ``uses`` and those already sent to this destination, whose values occur in the text
         that ``request_text()`` returns.
         """
-        return self._scope.carried(request_text, self.uses, host, port)
+        return self._scope.carried(request_text, uses, destination)
 
-    def note_sent(self, host: str, port: int) -> None:
-        """Say that this node's secrets are let out to a host."""
-        self._scope.note_sent(self.uses, host, port)
+    def note_sent(self, destination: str, uses: Iterable[SecretUse]) -> None:
+        """Say that secrets of this node are let out to a destination."""
+        self._scope.note_sent(uses, destination)
 
     def note_denied(self, error: PolicyError) -> None:
         """Write into the audit trail that a policy kept this node's secrets, or the one the error names, from going out."""

@@ -15,7 +15,7 @@ from sealflow.workflow.node_config import NodeConfig
 
 
 def as_text(value: Any) -> Any:
-    """Numbers and booleans as JSON writes them: a secret's field or a YAML value need not be quoted."""
+    """Write numbers and booleans as JSON does, so that a secret's field or a YAML value need not be quoted."""
     return json.dumps(value) if isinstance(value, bool | int | float) else value
 
 
@@ -43,7 +43,7 @@ class HeadersAuth(NodeConfig):
 
 
 class SecretAuth(NodeConfig):
-    """``{secret: NAME}``: what is sent follows from the secret's fields. Inline credentials beside it give way to it."""
+    """``{secret: NAME}``: the secret's fields decide what is sent. Inline credentials beside it are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -52,13 +52,14 @@ class SecretAuth(NodeConfig):
 
     @field_validator("secret", mode="before")
     @classmethod
-    def _texts(cls, value: Any) -> Any:
+    def _masked_strings(cls, value: Any) -> Any:
         if isinstance(value, Mapping):
             return {key: SecretStr(item) for key, item in value.items() if isinstance(item, str)}
         return value
 
 
 def _form(value: Any) -> str:
+    """Return the tag of the form that ``auth`` has, before or after validation."""
     if isinstance(value, Mapping):
         return "secret" if "secret" in value else str(value.get("type"))
     forms: dict[type[Any], str] = {
@@ -97,7 +98,7 @@ def spelled_out(auth: Any) -> Any:
         single = None
     if single is None or single.field:
         raise NodeConfigError(
-            "auth.secret names no secret",
+            "auth.secret is not the name of a secret",
             hint="Write {secret: NAME} or {secret: 'PROVIDER:NAME'}",
             path="auth.secret",
         )
@@ -121,8 +122,8 @@ def basic(username: SecretStr, password: SecretStr) -> str:
     """Return the value of a Basic header (RFC 7617, UTF-8)."""
     if ":" in username.get_secret_value():
         raise NodeConfigError(
-            "a username for Basic auth cannot hold a colon (RFC 7617)",
-            hint="Correct it",
+            "a username for Basic auth must not contain a colon (RFC 7617)",
+            hint="Correct the username",
             path="auth.username",
         )
     pair = f"{username.get_secret_value()}:{password.get_secret_value()}"
@@ -130,7 +131,7 @@ def basic(username: SecretStr, password: SecretStr) -> str:
 
 
 def _by_fields(auth: SecretAuth) -> dict[str, str]:
-    """By the fields, not the type's name: a secret from a provider has fields alone."""
+    """Decide by the fields and not by the type, because a secret from a provider has only fields."""
     fields = auth.secret
     if "username" in fields and "password" in fields:
         return {"Authorization": basic(fields["username"], fields["password"])}
@@ -145,7 +146,7 @@ def _by_fields(auth: SecretAuth) -> dict[str, str]:
         else f"its fields are: {', '.join(sorted(fields))}"
     )
     raise NodeConfigError(
-        f"the secret in auth says nothing that can be sent; {missing}",
+        f"the secret in auth has nothing that can be sent; {missing}",
         hint="It needs username and password, token, access_token or value; or use type: headers with references",
         path="auth.secret",
     )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import unquote
 
 from yarl import URL
@@ -22,8 +23,9 @@ _TEXT = re.compile(
     r"text/|application/(?:[\w.+-]+\+)?xml|application/(?:javascript|x-www-form-urlencoded|yaml)",
     re.IGNORECASE,
 )
-_CREDENTIAL_HEADERS = {"authorization", "cookie", "proxy-authorization"}
+_STAYS_AT_ITS_ORIGIN = {"authorization", "cookie", "proxy-authorization", "host"}
 _REDIRECTS = {301, 302, 303, 307, 308}
+_AUTHORITY = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//([^/?#]*)")
 
 
 class NetworkError(Exception):
@@ -36,31 +38,46 @@ class NetworkError(Exception):
 
 @dataclass(slots=True)
 class Request:
-    """A request as it will be sent; ``headers`` by their names as given."""
+    """A request as it will be sent.
+
+    ``headers``: by their names as given. ``private_headers``: names, in lower case, of those that hold a secret or
+    came from ``auth``. ``body_is_secret``: the config put a secret into the body. ``data_names``: names of headers,
+    query parameters and form fields that data chose. ``from_server``: a redirect chose the host.
+    """
 
     method: str
     url: URL = field(repr=False)
     headers: dict[str, str] = field(repr=False)
     body: bytes | None = field(default=None, repr=False)
-    secret_headers: frozenset[str] = frozenset()
+    private_headers: frozenset[str] = frozenset()
+    body_is_secret: bool = False
+    data_names: tuple[str, ...] = field(default=(), repr=False)
+    from_server: bool = False
 
     def text(self) -> str:
-        """Return all that is sent, the url also as it reads decoded, to be searched for values."""
+        """Return all that is sent, names included, to be searched for values; the url also as it reads decoded."""
         body = (self.body or b"").decode("utf-8", "surrogateescape")
-        return "\n".join((str(self.url), unquote(str(self.url)), *self.headers.values(), body))
+        url = str(self.url)
+        return "\n".join(
+            (url, unquote(url), self.url.query_string, *self.headers, *self.headers.values(), body)
+        )
 
 
 @dataclass(slots=True)
 class Transport:
-    """How requests are sent. ``check(request)`` raises when a hop is not allowed; ``holds_secret`` finds values in text."""
+    """How requests are sent.
 
-    check: Callable[[Request], None]
+    ``admit(request)`` returns the session for a hop, or raises if the hop is not allowed; ``holds_secret`` finds
+    values in a string.
+    """
+
+    admit: Callable[[Request], aiohttp.ClientSession]
     holds_secret: Callable[[str], bool]
     follow_redirects: bool
     max_redirects: int
     max_bytes: int
     tls: ssl.SSLContext | bool
-    proxy: str | None = field(repr=False)
+    proxy: URL | None = field(repr=False)
 
 
 @dataclass(slots=True)
@@ -70,14 +87,13 @@ class Response:
     body: Any = field(repr=False)
 
 
-async def send(session: aiohttp.ClientSession, request: Request, transport: Transport) -> Response:
+async def send(request: Request, transport: Transport) -> Response:
     """Send, follow redirects, read the body up to the limit.
 
     Raises NetworkError, and HostNotAllowedError before anything goes to a host that is not allowed.
     """
     for _ in range(transport.max_redirects + 1):
-        transport.check(request)
-        async with session.request(
+        async with transport.admit(request).request(
             request.method,
             request.url,
             headers=request.headers,
@@ -93,39 +109,83 @@ async def send(session: aiohttp.ClientSession, request: Request, transport: Tran
     raise NetworkError("TooManyRedirects", f"the server redirected more than {transport.max_redirects} times")
 
 
+def read_url(text: str, base: URL | None = None) -> URL:
+    """Return an absolute http or https url, relative to ``base`` if that is given. Raises ValueError, saying what is wrong.
+
+    Only spellings that every parser reads alike are accepted: a browser takes a backslash for a slash and drops line
+    breaks, and some resolvers decode a percent sign in a host.
+    """
+    text = text.strip(" \t\r\n")
+    if "\\" in text or any(ord(char) < 32 or ord(char) == 127 for char in text):
+        raise ValueError("has a character that is not allowed in a url")
+    authority = _AUTHORITY.match(text)
+    host = authority[1].rpartition("@")[2] if authority else ""
+    if "%" in host or any(char.isspace() for char in host):
+        raise ValueError("has a character in its host that is not allowed there")
+    try:
+        url = URL(text) if base is None else base.join(URL(text))
+        port = url.port
+    except ValueError:
+        raise ValueError("cannot be parsed") from None
+    if url.scheme not in ("http", "https"):
+        raise ValueError("is not http or https")
+    if not url.raw_host or not port:
+        raise ValueError("has no host" if not url.raw_host else "has a port that cannot be used")
+    return url
+
+
 def redirected(request: Request, status: int, location: str, holds_secret: Callable[[str], bool]) -> Request:
     """Return the request that follows a redirect (RFC 9110, 15.4).
 
-    To another origin no header, query or body goes that holds a secret, and no inline credential either.
+    To another origin go no header and no body with a secret, whatever its length, and no inline credential. The
+    query of a redirect is the server's own: sealflow adds nothing to it.
     """
     try:
-        url = request.url.join(URL(location))
+        url = read_url(location, request.url)
     except ValueError:
         url = None
-    if url is None or url.scheme not in ("http", "https") or not url.host:
-        raise NetworkError("InvalidRedirect", "the server redirected to something that is no http address")
+    if url is None or url.user is not None or url.password is not None:  # RFC 9110, 4.2.4
+        raise NetworkError(
+            "InvalidRedirect", "the server redirected to something that is not a usable address"
+        )
+    url = url.with_fragment(None)
     method, body, headers = request.method, request.body, dict(request.headers)
     if status == 303 or (status in (301, 302) and method == "POST"):
         method = method if method == "HEAD" else "GET"
         body = None
         headers = {name: value for name, value in headers.items() if not name.lower().startswith("content-")}
-    if url.origin() != request.url.origin():
+    if _origin(url) != _origin(request.url):
         headers = {
             name: value
             for name, value in headers.items()
-            if name.lower() not in _CREDENTIAL_HEADERS | request.secret_headers and not holds_secret(value)
+            if name.lower() not in _STAYS_AT_ITS_ORIGIN | request.private_headers and not holds_secret(value)
         }
-        if body is not None and holds_secret(body.decode("utf-8", "surrogateescape")):
+        if body is not None and (
+            request.body_is_secret or holds_secret(body.decode("utf-8", "surrogateescape"))
+        ):
             raise HostNotAllowedError(
                 f"the server redirected a body with a secret to another origin ({url.origin()})",
                 hint="Write that address into the config if it is right",
             )
-        if holds_secret(str(url)) or holds_secret(unquote(str(url))):
+        if holds_secret(str(url)) or holds_secret(unquote(str(url))) or holds_secret(url.query_string):
             raise HostNotAllowedError(
                 "the server redirected to another origin with a secret in the address",
                 hint="Do not trust this server",
             )
-    return Request(method, url.with_user(None), headers, body, request.secret_headers)
+    return Request(
+        method,
+        url,
+        headers,
+        body,
+        request.private_headers,
+        request.body_is_secret,
+        from_server=request.from_server or url.raw_host != request.url.raw_host,
+    )
+
+
+def _origin(url: URL) -> tuple[str, str | None, int | None]:
+    """The ASCII host, so that a host in another spelling is another origin; and http is another origin than https."""
+    return url.scheme, url.raw_host, url.port
 
 
 async def _read(response: aiohttp.ClientResponse, limit: int) -> Response:
@@ -148,7 +208,11 @@ async def _read(response: aiohttp.ClientResponse, limit: int) -> Response:
 
 
 def parsed_body(content: bytes, content_type: str, charset: str | None) -> Any:
-    """Return data for JSON, str for text, None for nothing, bytes for all else; JSON that is none stays text."""
+    """Return data for JSON, str for text, None for nothing, and bytes for anything else.
+
+    What says that it is JSON and cannot be parsed stays a str: broken JSON, NaN and Infinity, numbers beyond a float's
+    range, integers of more digits than Python converts (4,300), and nesting beyond Python's recursion limit.
+    """
     if not content:
         return None
     if not content_type:
@@ -160,11 +224,22 @@ def parsed_body(content: bytes, content_type: str, charset: str | None) -> Any:
         return content
     try:
         text = content.decode(charset or "utf-8", "replace")
-    except LookupError:
+    except (LookupError, ValueError):
         text = content.decode("utf-8", "replace")
     if _JSON.match(content_type):
         try:
-            return json.loads(text)
+            return json.loads(text, parse_float=_finite, parse_constant=_refuse_constant)
         except (ValueError, RecursionError):
             return text
     return text
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError("the number is too large")
+    return number
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
