@@ -22,9 +22,9 @@ from sealflow import (
     open_service,
 )
 from sealflow.model.stored import StoredSecret
-from sealflow.operations.backup import create_backup, verify_backup
+from sealflow.operations.backup import check_backup, write_backup
 from sealflow.operations.keys import StoreKeys
-from sealflow.operations.restore import restore_backup
+from sealflow.operations.restore import restore_from
 from sealflow.service.access import access_of
 from sealflow.settings import Settings
 
@@ -51,14 +51,14 @@ def everything(registry) -> tuple[object, list[StoredSecret]]:
 
 def test_it_holds_all_and_opens_with_the_master_key_alone(filled, key, tmp_path, backend):
     file = tmp_path / "b"
-    info = create_backup(access_of(filled).registry, file, (key,))
+    info = write_backup(access_of(filled).registry, file, (key,))
     assert (info.secrets, info.decrypted, info.backend) == (3, True, backend)
     assert file.stat().st_mode & 0o777 == 0o600
     assert killing.strays(tmp_path) == []
     before = everything(access_of(filled).registry)
     for other in ("sqlite", "file", None):
         target = tmp_path / f"restored-{other}" / "secrets"
-        restored = restore_backup(file, Settings(target, other), (key,))
+        restored = restore_from(file, Settings(target, other), (key,))
         assert restored.kept is None
         with open_service(target, master_key=key) as service:
             assert service.backend == (other or backend)
@@ -73,10 +73,10 @@ def test_nothing_is_written_over(filled, tmp_path):
     file = tmp_path / "b"
     file.write_text("mine")
     with pytest.raises(StoreUnavailableError, match="exists"):
-        create_backup(access_of(filled).registry, file, ())
+        write_backup(access_of(filled).registry, file, ())
     assert file.read_text() == "mine"
     with pytest.raises(StoreUnavailableError):
-        create_backup(access_of(filled).registry, tmp_path / "no" / "such" / "b", ())
+        write_backup(access_of(filled).registry, tmp_path / "no" / "such" / "b", ())
 
 
 def test_every_write_acknowledged_before_it_began_is_there(any_service, key, tmp_path):
@@ -101,9 +101,9 @@ def test_every_write_acknowledged_before_it_began_is_there(any_service, key, tmp
                 assert writer.is_alive()
             before = list(acknowledged)
             file = tmp_path / f"b{round_}"
-            create_backup(access_of(any_service).registry, file, (key,))
+            write_backup(access_of(any_service).registry, file, (key,))
             target = tmp_path / f"restored{round_}"
-            restore_backup(file, Settings(target, None), (key,))
+            restore_from(file, Settings(target, None), (key,))
             with open_service(target, master_key=key) as service:
                 for number in before:
                     if number % 3 == 2:
@@ -119,7 +119,7 @@ def test_every_write_acknowledged_before_it_began_is_there(any_service, key, tmp
 @pytest.mark.slow
 def test_a_flipped_bit_anywhere_is_found(filled, tmp_path):
     file, flipped = tmp_path / "b", tmp_path / "flipped"
-    create_backup(access_of(filled).registry, file, ())
+    write_backup(access_of(filled).registry, file, ())
     content = file.read_bytes()
     every = range(len(content) * 8)
     for bit in every if TORTURE else random.Random(5).sample(every, 1500) + list(every)[-1200:]:
@@ -129,13 +129,13 @@ def test_a_flipped_bit_anywhere_is_found(filled, tmp_path):
         with pytest.raises(
             (DamagedRecordError, StoreUnavailableError)
         ):  # the format's own digit may become newer
-            verify_backup(flipped, ())
+            check_backup(flipped, ())
 
 
 @pytest.mark.parametrize("how", ["cut", "cut-line", "more", "twice", "empty", "other", "no-end", "swapped"])
 def test_what_is_no_whole_backup_is_refused(filled, key, tmp_path, how):
     file = tmp_path / "b"
-    create_backup(access_of(filled).registry, file, ())
+    write_backup(access_of(filled).registry, file, ())
     lines = file.read_bytes().splitlines(keepends=True)
     changed = {
         "cut": b"".join(lines)[:-30],
@@ -149,9 +149,9 @@ def test_what_is_no_whole_backup_is_refused(filled, key, tmp_path, how):
     }[how]
     file.write_bytes(changed)
     with pytest.raises(DamagedRecordError, match="is damaged"):
-        verify_backup(file, (key,))
+        check_backup(file, (key,))
     with pytest.raises(DamagedRecordError):
-        restore_backup(file, Settings(tmp_path / "target", None), (key,))
+        restore_from(file, Settings(tmp_path / "target", None), (key,))
     assert not (tmp_path / "target").exists()
 
 
@@ -162,14 +162,14 @@ def test_a_backup_that_was_made_to_fit_is_found_by_its_records(filled, key, tmp_
     with access_of(filled).registry.transaction() as transaction:
         transaction.save(secret._replace(versions=(secret.versions[0], current)))
     file = tmp_path / "b"
-    create_backup(access_of(filled).registry, file, ())  # a damaged store can still be put in a safe place
-    assert not verify_backup(file, ()).decrypted
+    write_backup(access_of(filled).registry, file, ())  # a damaged store can still be put in a safe place
+    assert not check_backup(file, ()).decrypted
     with pytest.raises(TamperedError, match="version 2 of the secret 'a'"):
-        verify_backup(file, (key,))
+        check_backup(file, (key,))
     with pytest.raises(WrongMasterKeyError):
-        verify_backup(file, (MasterKey.generate(),))
+        check_backup(file, (MasterKey.generate(),))
     with pytest.raises(TamperedError):
-        create_backup(access_of(filled).registry, tmp_path / "b2", (key,))
+        write_backup(access_of(filled).registry, tmp_path / "b2", (key,))
     assert not (tmp_path / "b2").exists()
 
 
@@ -177,52 +177,52 @@ def test_a_newer_format_is_refused_with_advice(tmp_path, key):
     file = tmp_path / "b"
     file.write_text('{"sealflow_backup": 2}\n')
     with pytest.raises(StoreUnavailableError, match="Update sealflow"):
-        verify_backup(file, (key,))
+        check_backup(file, (key,))
     with pytest.raises(StoreUnavailableError):
-        verify_backup(tmp_path / "missing", (key,))
+        check_backup(tmp_path / "missing", (key,))
 
 
 def test_a_restore_keeps_what_was_there_and_readers_see_it_at_once(filled, key, tmp_path):
     file = tmp_path / "b"
-    create_backup(access_of(filled).registry, file, (key,))
+    write_backup(access_of(filled).registry, file, (key,))
     before = everything(access_of(filled).registry)
     filled.update_secret("a", {"value": "value-three"})
     filled.create_secret("later", "api_key", {"value": "value-later"})
     StoreKeys(filled).rotate_dek()
     StoreKeys(filled).reencrypt()
     changed = everything(access_of(filled).registry)
-    info = restore_backup(file, Settings(tmp_path / "service", None), (key,))
+    info = restore_from(file, Settings(tmp_path / "service", None), (key,))
     assert everything(access_of(filled).registry) == before
     assert filled.get_secret("a").data == {"value": "value-two"}
     assert access_of(filled).registry.load("later") is None
-    restore_backup(info.kept, Settings(tmp_path / "service", None), (key,))
+    restore_from(info.kept, Settings(tmp_path / "service", None), (key,))
     assert everything(access_of(filled).registry) == changed
     assert filled.get_secret("later").data == {"value": "value-later"}
 
 
 def test_another_store_is_not_replaced(filled, key, tmp_path):
     file = tmp_path / "b"
-    create_backup(access_of(filled).registry, file, (key,))
+    write_backup(access_of(filled).registry, file, (key,))
     with open_service(tmp_path / "other", master_key=key) as other:
         other.create_secret("mine", "api_key", {"value": "value-mine"})
         with pytest.raises(StoreUnavailableError, match="another directory"):
-            restore_backup(file, Settings(tmp_path / "other", None), (key,))
+            restore_from(file, Settings(tmp_path / "other", None), (key,))
         assert other.get_secret("mine").data == {"value": "value-mine"}
     (tmp_path / "files").mkdir()
     (tmp_path / "files" / "precious").write_text("mine")
     with pytest.raises(StoreUnavailableError, match="must not exist, or be empty"):
-        restore_backup(file, Settings(tmp_path / "files", None), (key,))
+        restore_from(file, Settings(tmp_path / "files", None), (key,))
     assert [path.name for path in (tmp_path / "files").iterdir()] == ["precious"]
 
 
 def test_a_damaged_store_is_put_aside(filled, key, tmp_path, backend):
     file = tmp_path / "b"
-    create_backup(access_of(filled).registry, file, (key,))
+    write_backup(access_of(filled).registry, file, (key,))
     before = everything(access_of(filled).registry)
     filled.close()
     target = tmp_path / "service"
     (target / {"sqlite": "secrets.db", "file": "keyring.json"}[backend]).write_bytes(b"not what it was")
-    info = restore_backup(file, Settings(target, None), (key,))
+    info = restore_from(file, Settings(target, None), (key,))
     assert (info.kept / "store.json").exists()
     with open_service(target, master_key=key) as service:
         assert service.backend == backend
@@ -232,9 +232,9 @@ def test_a_damaged_store_is_put_aside(filled, key, tmp_path, backend):
 def test_a_store_with_a_damaged_record_is_put_aside_as_it_is(tmp_path, key):
     with open_service(tmp_path / "service", "file", key) as service:
         service.create_secret("a", "api_key", {"value": "value-one"})
-        create_backup(access_of(service).registry, tmp_path / "b", (key,))
+        write_backup(access_of(service).registry, tmp_path / "b", (key,))
     next((tmp_path / "service" / "records").glob("*.json")).write_text("{")
-    info = restore_backup(tmp_path / "b", Settings(tmp_path / "service", None), (key,))
+    info = restore_from(tmp_path / "b", Settings(tmp_path / "service", None), (key,))
     assert info.kept.is_dir()
     with open_service(tmp_path / "service", master_key=key) as service:
         assert service.get_secret("a").data == {"value": "value-one"}
@@ -246,7 +246,7 @@ def test_a_restore_killed_anywhere_leaves_the_old_store_or_the_new_one(
     filled, key, tmp_path, monkeypatch, existing, backend
 ):
     file, target = tmp_path / "b", tmp_path / "target"
-    create_backup(access_of(filled).registry, file, (key,))
+    write_backup(access_of(filled).registry, file, (key,))
     new = everything(access_of(filled).registry)
     filled.update_secret("a", {"value": "value-three"})
     filled.create_secret("later", "api_key", {"value": "value-later"})
@@ -291,7 +291,7 @@ def test_a_backup_killed_anywhere_leaves_no_half_file(filled, key, tmp_path, mon
     file = tmp_path / "b"
     killing.killed_at(total * how // 10, "backup", "create", str(file))
     if file.exists():
-        assert verify_backup(file, (key,)).secrets == 3
+        assert check_backup(file, (key,)).secrets == 3
 
 
 def test_the_commands(cli, store_key, own_world, monkeypatch):

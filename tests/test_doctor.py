@@ -12,7 +12,8 @@ import pytest
 
 from sealflow import MasterKey, open_service
 from sealflow.model import times
-from sealflow.operations.backup import create_backup
+from sealflow.operations.backup import write_backup
+from sealflow.operations.doctor import OPEN_STORE_CHECKS
 from sealflow.operations.keys import StoreKeys
 from sealflow.service.access import access_of
 
@@ -142,6 +143,10 @@ SECRETS = {
     "short": (
         lambda s: s.create_secret("x", "api_key", {"value": "abc"}), "settings", "warning", "update x --field value",
     ),
+    "nested short": (
+        lambda s: s.create_secret("x", "custom", {"servers": [{"pin": "abc"}], "long": "long enough"}),
+        "settings", "warning", "update x --field servers",
+    ),
     "unfinished rotation": (rotated, "keys", "warning", "key reencrypt"),
     "two master keys": (
         lambda s: StoreKeys(s).add(MasterKey.generate()), "keys", "note", "key remove",
@@ -260,10 +265,11 @@ def test_a_file_of_another_user_is_found(cli, sound):
 def test_doctor_repairs_what_it_says_by_what_it_says(cli, sound, tmp_path, store_key):
     """The advice for a damaged record, followed: the backup is restored, and nothing is left to act on."""
     with open_service() as service:
-        create_backup(access_of(service).registry, tmp_path / "b", (store_key,))
+        write_backup(access_of(service).registry, tmp_path / "b", (store_key,))
     change_record(sound, lambda record: record[:-1] + bytes([record[-1] ^ 1]))
     assert doctor(cli)[0] == 1
     assert cli("backup", "restore", str(tmp_path / "b"), "--yes").code == 0
+    assert cli("store", "migrate", "--remove-old", "--yes").code == 0
     assert doctor(cli) == (0, [])
 
 
@@ -305,3 +311,29 @@ def test_one_damaged_secret_hides_nothing_of_the_others(cli, sound):
             transaction.save(secret._replace(versions=(secret.current._replace(policy="{}"),)))
     found = {(item["check"], item["level"]) for item in doctor(cli)[1]}
     assert found >= {("records", "error"), ("expired", "warning")}
+
+
+def documented_checks() -> set[str]:
+    page = (Path(__file__).parent.parent / "docs" / "reference" / "doctor.md").read_text()
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    return {name.strip(" `") for row in rows for name in row.split(",")}
+
+
+def test_each_check_of_an_open_store_has_a_documented_name():
+    assert {name for name, _ in OPEN_STORE_CHECKS} <= documented_checks()
+
+
+def test_a_check_that_an_error_stops_is_reported_by_its_documented_name(cli, sound, monkeypatch):
+    """A master key that is not this store's stops the check of the keys."""
+    monkeypatch.setenv("WORKFLOW_SECRETS_MASTER_KEY", MasterKey.generate().to_text())
+    _, found = doctor(cli)
+    assert [item["check"] for item in found] == ["keys"]
+
+
+def test_an_old_copy_of_the_store_is_noted_with_the_command_that_removes_it(cli, sound, backend):
+    assert cli("store", "migrate", "--to", {"sqlite": "file", "file": "sqlite"}[backend]).code == 0
+    _, found = doctor(cli)
+    (note,) = [item for item in found if item["check"] == "store"]
+    assert note["level"] == "note"
+    assert "still holds secrets that were destroyed since" in note["problem"]
+    assert note["fix"] == "sealflow store migrate --remove-old"

@@ -353,7 +353,7 @@ def test_the_commands(cli, store_key, own_world, monkeypatch, canary):
     assert cli("key", "rotate-dek").err.count("MASTER_KEY_PREVIOUS") == 1
     monkeypatch.setenv("WORKFLOW_SECRETS_MASTER_KEY_PREVIOUS_FILE", str(new))
     assert "sealflow key reencrypt" in cli("key", "rotate-dek").out
-    assert cli("key", "reencrypt").out == "1 secret sealed anew.\n"
+    assert cli("key", "reencrypt").out == "1 secret encrypted again.\n"
     assert json.loads(cli("key", "rotate-dek", "--json").out)["id"]
     assert json.loads(cli("key", "reencrypt", "--json").out) == {"reencrypted": 1, "damaged": []}
     assert cli("key", "remove", new_id).code == 2  # nobody can answer

@@ -22,7 +22,8 @@ from sealflow import (
 from sealflow.crypto.master_key import Passphrase
 from sealflow.operations.bundle import export_bundle, import_bundle
 from sealflow.operations.keys import StoreKeys
-from sealflow.operations.migrate import migrate_store, old_stores, remove_old_stores
+from sealflow.operations.migrate import move_store
+from sealflow.operations.old_copies import find_old_copies, remove_old_copies
 from sealflow.service.access import access_of
 from sealflow.settings import Settings
 
@@ -58,32 +59,32 @@ def test_there_and_back_is_equal_to_the_byte(filled, key, settings, backend):
     other = {"sqlite": "file", "file": "sqlite"}[backend]
     before = everything(access_of(filled).registry)
     filled.close()
-    done = migrate_store(settings, other)
+    done = move_store(settings, other)
     assert done[:3] == (backend, other, 2)
     with open_service(settings.path, master_key=key) as service:
         assert service.backend == other
         assert everything(access_of(service).registry) == before
         assert service.get_secret("a").data == {"value": "value-11"}
         assert access_of(service).registry.problems() == []
-    assert migrate_store(settings, backend).target == backend
+    assert move_store(settings, backend).target == backend
     with open_service(settings.path, master_key=key) as service:
         assert service.backend == backend
         assert everything(access_of(service).registry) == before
-    assert len(old_stores(settings.path)) == 2
+    assert len(find_old_copies(settings)) == 2
     assert {path.stat().st_mode & 0o77 for path in settings.path.rglob("*")} == {0}
-    assert len(remove_old_stores(settings)) == 2
-    with pytest.raises(StoreUnavailableError, match="no old store"):
-        remove_old_stores(settings)
+    assert len(remove_old_copies(settings)) == 2
+    with pytest.raises(StoreUnavailableError, match="no old copies"):
+        remove_old_copies(settings)
     with open_service(settings.path, master_key=key) as service:
         assert everything(access_of(service).registry) == before
 
 
 def test_moving_to_where_it_is_changes_nothing(filled, settings, backend):
     before = everything(access_of(filled).registry)
-    assert migrate_store(settings, backend) == (backend, backend, 2, ())
+    assert move_store(settings, backend) == (backend, backend, 2, ())
     assert everything(access_of(filled).registry) == before
     with pytest.raises(SettingsError, match="no storage backend"):
-        migrate_store(settings, "cassandra")
+        move_store(settings, "cassandra")
 
 
 def test_who_had_it_open_neither_writes_into_the_old_store_nor_reads_from_it(
@@ -92,7 +93,7 @@ def test_who_had_it_open_neither_writes_into_the_old_store_nor_reads_from_it(
     monkeypatch.setattr("sealflow.stores.sqlite.LOOK_SECONDS", 0)
     assert filled.get_secret("b").data == {"value": "value-b"}
     filled.update_secret("b", {"value": "value-b2"})
-    migrate_store(settings, {"sqlite": "file", "file": "sqlite"}[backend])
+    move_store(settings, {"sqlite": "file", "file": "sqlite"}[backend])
     for write in (
         lambda: filled.get_secret("b"),
         lambda: filled.create_secret("lost", "api_key", {"value": "value-lost"}),
@@ -128,7 +129,7 @@ def test_a_move_killed_anywhere_can_be_run_again(filled, key, tmp_path, monkeypa
         with open_service(target, master_key=key) as service:
             assert everything(access_of(service).registry) == before
             seen.append(service.backend)
-        migrate_store(Settings(target, None), other)
+        move_store(Settings(target, None), other)
         with open_service(target, master_key=key) as service:
             assert everything(access_of(service).registry) == before
             assert service.backend == other

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from sealflow.audit import FILE, AuditLog
 from sealflow.cli.common import json_option, print_json, print_table
 from sealflow.errors import SealflowError
 from sealflow.model import times
 from sealflow.settings import Settings
-from sealflow.stores.select import open_registry
+
+if TYPE_CHECKING:
+    from sealflow.operations import AuditCheck
 
 
 @click.command()
@@ -23,12 +22,14 @@ from sealflow.stores.select import open_registry
 @json_option
 def audit(secret: str | None, since: str | None, verify: bool, as_json: bool) -> None:
     """Show the audit trail of the store: no values, and no master key needed."""
-    trail = opened_trail()
+    from sealflow.operations import read_audit, verify_audit
+
+    settings = Settings.load()
     if verify:
-        _verify(trail, as_json)
+        _print_check(verify_audit(settings), as_json)
         return
     begin = times.read_time(since, "--since") if since else None
-    found = list(chosen(trail, secret, begin))
+    found = list(read_audit(settings, secret, begin))
     if as_json:
         print_json(found)
     elif found:
@@ -39,36 +40,21 @@ def audit(secret: str | None, since: str | None, verify: bool, as_json: bool) ->
         ]
         print_table([name.upper() for name in columns], rows)
     else:
-        click.echo("Nothing of the kind is in the audit trail.", err=True)
+        click.echo("The audit trail has no such lines.", err=True)
 
 
-def opened_trail() -> AuditLog:
-    """Return the trail of the store that the environment names."""
-    settings = Settings.load()
-    open_registry(settings).close()
-    return AuditLog(settings.path / FILE)
-
-
-def chosen(trail: AuditLog, secret: str | None, since: datetime | None) -> Iterator[dict[str, Any]]:
-    """Yield the lines of one secret, or of all, from a time on."""
-    for item in trail.events():
-        if secret in (None, item.get("secret")) and (
-            since is None or times.from_text(str(item.get("time"))) >= since
-        ):
-            yield {key: value for key, value in item.items() if key != "previous"}
-
-
-def _verify(trail: AuditLog, as_json: bool) -> None:
-    count, breaks = trail.verify()
+def _print_check(checked: AuditCheck, as_json: bool) -> None:
+    whole = not checked.breaks
     if as_json:
-        print_json({"lines": count, "ok": not breaks, "breaks": [item._asdict() for item in breaks]})
-    else:
-        for item in breaks:
-            click.echo(f"{trail.path}:{item.line}: {item.problem}")
-        click.echo(
-            f"{count} lines: {'every one follows the one before it' if not breaks else 'the chain is broken'}"
+        print_json(
+            {"lines": checked.lines, "ok": whole, "breaks": [item._asdict() for item in checked.breaks]}
         )
-    if breaks:
+    else:
+        for item in checked.breaks:
+            click.echo(f"{checked.path}:{item.line}: {item.problem}")
+        said = "every one follows the one before it" if whole else "the chain is broken"
+        click.echo(f"{checked.lines} lines: {said}")
+    if not whole:
         click.get_current_context().exit(1)
 
 
@@ -78,9 +64,11 @@ def _cell(value: object) -> str:
 
 def last_use(secret: str) -> dict[str, Any] | None:
     """Return the last line that says that a secret was resolved or revealed."""
+    from sealflow.operations import read_audit
+
     try:
-        trail = opened_trail()
+        lines = list(read_audit(Settings.load(), secret))
     except SealflowError:
         return None
-    used = [item for item in chosen(trail, secret, None) if item.get("action") in ("resolve", "reveal")]
+    used = [item for item in lines if item.get("action") in ("resolve", "reveal")]
     return used[-1] if used else None

@@ -28,7 +28,7 @@ def export(names: tuple[str, ...], passphrase_file: Path | None, target: Path, a
 
     It holds the newest version of each. Who has the file and the passphrase has the secrets.
     """
-    from sealflow.operations.bundle import export_bundle
+    from sealflow.operations import export_bundle
     from sealflow.service.open_service import open_existing
 
     passphrase = _passphrase(passphrase_file, confirm=True)
@@ -52,7 +52,7 @@ def import_(
     file: Path, passphrase_file: Path | None, skip_existing: bool, update: bool, as_json: bool
 ) -> None:
     """Take the secrets of FILE, which `sealflow export` made, into this store: all of them or none."""
-    from sealflow.operations.bundle import import_bundle
+    from sealflow.operations import import_bundle
     from sealflow.service.open_service import open_existing
 
     if skip_existing and update:

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -16,9 +16,6 @@ from sealflow.errors import MissingMasterKeyError, SealflowError, WrongMasterKey
 from sealflow.settings import Settings
 from sealflow.stores.registry import SecretRegistry
 from sealflow.stores.select import open_registry
-
-if TYPE_CHECKING:
-    from sealflow.audit import Event
 
 MAX_INPUT = 8 << 20
 
@@ -63,13 +60,6 @@ def open_listing() -> SecretRegistry:
         registry.close()
         raise
     return registry
-
-
-def record(settings: Settings, event: Event) -> None:
-    """Write into the store's audit trail what a command did without opening the service."""
-    from sealflow.audit import FILE, AuditLog
-
-    AuditLog(settings.path / FILE).record(event, now=True)
 
 
 def read_input(source: str, option: str) -> str:

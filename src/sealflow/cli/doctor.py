@@ -21,7 +21,7 @@ def doctor(trust_now: bool, as_json: bool) -> None:
 
     Exit code 1 when there is an error or a warning: good for CI. Notes alone are 0.
     """
-    from sealflow.operations.doctor import Finding, examine, examine_config
+    from sealflow.operations import Finding, examine, examine_config
 
     if trust_now:
         trust_for_this_command([Path.cwd()])

@@ -12,13 +12,12 @@ import click
 
 from sealflow.cli.common import confirm, counted, json_option, print_json, print_table
 from sealflow.crypto.key_file import read_key_file, write_key_file
-from sealflow.crypto.key_sources import find_master_keys
 from sealflow.crypto.master_key import KeySource, MasterKey, read_passphrase
-from sealflow.errors import MasterKeyError, SealflowError
+from sealflow.errors import SealflowError
 from sealflow.settings import Settings
 
 if TYPE_CHECKING:
-    from sealflow.operations.keys import Progress
+    from sealflow.operations import Progress
 
 
 @click.group()
@@ -52,18 +51,9 @@ def generate(out: Path | None) -> None:
 @json_option
 def status(as_json: bool) -> None:
     """Show the keys of the store, their ids and uses. Needs no master key."""
-    from sealflow.operations.keys import key_status
-    from sealflow.stores.select import open_registry
+    from sealflow.operations import key_status
 
-    settings = Settings.load()
-    registry = open_registry(settings)
-    try:
-        sources: tuple[KeySource, ...] = ()
-        with contextlib.suppress(MasterKeyError):
-            sources = find_master_keys(None, settings.path, registry.store_id)
-        described = key_status(registry, sources)
-    finally:
-        registry.close()
+    described = key_status(Settings.load())
     if as_json:
         print_json(described)
         return
@@ -103,7 +93,7 @@ def add(
 
     Then give the new key to every process, and remove the old one with `sealflow key remove ID`.
     """
-    from sealflow.operations.keys import StoreKeys
+    from sealflow.operations import StoreKeys
     from sealflow.service.open_service import open_existing
 
     given = [key_file, new_file, keychain, passphrase or None, passphrase_file, recovery or None]
@@ -135,7 +125,7 @@ def remove(kek_id: str, yes: bool, as_json: bool) -> None:
 
     Processes that have only this key cannot open the store afterwards. The last key cannot be removed.
     """
-    from sealflow.operations.keys import StoreKeys
+    from sealflow.operations import StoreKeys
     from sealflow.service.open_service import open_existing
 
     with open_existing() as service:
@@ -156,7 +146,7 @@ def rotate_dek(as_json: bool) -> None:
 
     `sealflow key reencrypt` then brings the old records to it.
     """
-    from sealflow.operations.keys import StoreKeys
+    from sealflow.operations import StoreKeys
     from sealflow.service.open_service import open_existing
 
     with open_existing() as service:
@@ -174,7 +164,7 @@ def reencrypt(as_json: bool) -> None:
 
     Others read and write meanwhile. It may be stopped anywhere, and goes on where it was when it is run again.
     """
-    from sealflow.operations.keys import StoreKeys
+    from sealflow.operations import StoreKeys
     from sealflow.service.open_service import open_existing
 
     with open_existing() as service, _progress(quiet=as_json) as progress:
@@ -182,7 +172,7 @@ def reencrypt(as_json: bool) -> None:
     if as_json:
         print_json({"reencrypted": result.done, "damaged": list(result.damaged)})
     else:
-        click.echo(f"{counted(result.done, 'secret')} sealed anew.")
+        click.echo(f"{counted(result.done, 'secret')} encrypted again.")
     for name in result.damaged:
         click.echo(
             f"sealflow: {name} cannot be decrypted and was left as it is: see `sealflow doctor`", err=True

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from sealflow.audit import Event, key_event
-from sealflow.cli.common import confirm, counted, json_option, print_json, record
+from sealflow.audit import key_event
+from sealflow.cli.common import confirm, counted, json_option, print_json
 from sealflow.crypto.key_file import default_key_file, write_key_file
 from sealflow.crypto.key_sources import find_master_key, find_master_keys
 from sealflow.crypto.master_key import KeySource, MasterKey
@@ -30,6 +30,7 @@ def init(backend: str | None, keychain: str | None, as_json: bool) -> None:
     The key goes to a file of yours in your config directory, or into the system's keychain, never beside the secrets.
     """
     from sealflow.crypto.keyring import new_document
+    from sealflow.operations.trail import record_event
 
     settings = Settings.load(None, backend)
     made: dict[str, Any] = {}
@@ -52,7 +53,7 @@ def init(backend: str | None, keychain: str | None, as_json: bool) -> None:
         os.environ[MASTER_KEY_KEYCHAIN] = made["keychain"]
     with_key = _check_key(settings, registry)
     if "store" in made:
-        record(settings, key_event("key_create", registry.keyring().keks[0].kek_id))
+        record_event(settings, key_event("key_create", registry.keyring().keks[0].kek_id))
     registry.close()
     trusted = _trust_this_folder()
     result = {
@@ -138,26 +139,30 @@ def store() -> None:
 
 @store.command()
 @click.option("--to", "target", metavar="BACKEND", help="sqlite, file, or a backend of an installed package.")
-@click.option("--remove-old", is_flag=True, help="Remove for good what earlier moves left.")
+@click.option(
+    "--remove-old", is_flag=True, help="Remove for good the old copies that moves and restores left."
+)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 def migrate(target: str | None, remove_old: bool, yes: bool, as_json: bool) -> None:
     """Move the store to another backend: ids, versions, times, keys, everything. Needs no master key.
 
-    It stays in its directory; the old store is put aside there until --remove-old. Killed half-way, run it again.
+    It stays in its directory, and the old store is kept there until you run --remove-old. If it is stopped, run it again.
     """
-    from sealflow.operations.migrate import migrate_store, remove_old_stores
+    from sealflow.operations import migrate_store, remove_old_copies
 
     settings = Settings.load()
     if (target is None) != remove_old:
         raise click.UsageError("give --to BACKEND, or --remove-old")
     if target is None:
-        confirm(f"Remove the old stores in {settings.path} for good?", yes, "--remove-old")
-        removed = [str(item) for item in remove_old_stores(settings)]
-        print_json({"removed": removed}) if as_json else click.echo(f"Removed {', '.join(removed)}")
+        confirm(f"Remove the old copies of the store in {settings.path} for good?", yes, "--remove-old")
+        removed = [str(item) for item in remove_old_copies(settings)]
+        if as_json:
+            print_json({"removed": removed})
+        else:
+            click.echo(f"Removed {', '.join(removed)}")
         return
     done = migrate_store(settings, target)
-    record(settings, Event("migrate"))
     if as_json:
         print_json({**done._asdict(), "old": [str(item) for item in done.old]})
         return

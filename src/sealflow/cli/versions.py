@@ -76,8 +76,14 @@ def undelete(name: str, as_json: bool) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 def destroy(name: str, versions: tuple[int, ...], everything: bool, yes: bool, as_json: bool) -> None:
-    """Overwrite versions of NAME for good: nothing brings them back but a backup."""
+    """Overwrite versions of NAME for good.
+
+    Backups, and the old copies that a move or a restore left, still hold them: the old copies are listed.
+    """
+    from sealflow.operations import find_old_copies
+    from sealflow.operations.old_copies import REMOVE
     from sealflow.service.open_service import open_existing
+    from sealflow.settings import Settings
 
     if bool(versions) == everything:
         raise click.UsageError("give --version N (repeatable), or --all")
@@ -86,7 +92,12 @@ def destroy(name: str, versions: tuple[int, ...], everything: bool, yes: bool, a
         service.history(name)
         confirm(f"Destroy {what} of {name} for good?", yes, "destroy")
         service.destroy(name, None if everything else versions)
+    copies = [str(item) for item in find_old_copies(Settings.load())]
     if as_json:
-        print_json({"name": name, "destroyed": sorted(versions) if versions else "all"})
-    else:
-        click.echo(f"Destroyed {what} of {name}.")
+        print_json({"name": name, "destroyed": sorted(versions) if versions else "all", "old_copies": copies})
+        return
+    click.echo(f"Destroyed {what} of {name}.")
+    for copy in copies:
+        click.echo(f"An old copy of the store may still hold it: {copy}", err=True)
+    if copies:
+        click.echo(f"Remove the old copies with: {REMOVE}", err=True)

@@ -70,7 +70,7 @@ class Header(NamedTuple):
 
 
 @without_locals
-def create_backup(registry: SecretRegistry, path: Path, sources: Sequence[KeySource]) -> BackupInfo:
+def write_backup(registry: SecretRegistry, path: Path, sources: Sequence[KeySource]) -> BackupInfo:
     """Write a consistent backup while others write, and verify it; ``sources``: keys to open every record with, if any.
 
     Raises StoreUnavailableError when ``path`` exists: nothing is written over.
@@ -84,7 +84,7 @@ def create_backup(registry: SecretRegistry, path: Path, sources: Sequence[KeySou
             _write(registry, file)
             file.flush()
             os.fsync(file.fileno())
-        info = verify_backup(draft, sources)
+        info = check_backup(draft, sources)
         os.link(draft, path)  # fails where the name was taken meanwhile, which a rename would not
         private_files.sync_directory(path.parent)
     except OSError as error:
@@ -124,7 +124,7 @@ def _end(count: int, digest: str) -> bytes:
 
 
 @without_locals
-def verify_backup(path: Path, sources: Sequence[KeySource]) -> BackupInfo:
+def check_backup(path: Path, sources: Sequence[KeySource]) -> BackupInfo:
     """Check all of a backup: its form, its checksum, and with ``sources`` that every record opens.
 
     Raises DamagedRecordError, TamperedError, WrongMasterKeyError, and StoreUnavailableError for a newer format.

@@ -25,7 +25,7 @@ from sealflow.model.secret import SecretInfo
 from sealflow.model.stored import StoredSecret
 from sealflow.operations.backup import check_record_errors
 from sealflow.operations.keys import dek_uses
-from sealflow.operations.migrate import old_stores
+from sealflow.operations.old_copies import REMOVE, find_old_copies
 from sealflow.providers.options import ProviderSettings, provider_settings
 from sealflow.service.cipher import StoreCipher
 from sealflow.service.describe import info_of
@@ -54,6 +54,7 @@ def examine(settings: Settings) -> list[Finding]:
     found = list(
         _files(settings.path)
     )  # before the store is opened: opening takes away modes that are too wide
+    found += _old_copies(settings)
     try:
         backend = existing_backend(settings)
         if backend is None:
@@ -66,8 +67,8 @@ def examine(settings: Settings) -> list[Finding]:
     except SealflowError as error:
         return [*found, _from_error("store", error)]
     try:
-        for check in (_integrity, _audit_chain, _expiry_and_use, _keys):
-            found += _checked(check, registry, settings)
+        for name, check in OPEN_STORE_CHECKS:
+            found += _checked(name, check, registry, settings)
     finally:
         registry.close()
     return found
@@ -76,13 +77,13 @@ def examine(settings: Settings) -> list[Finding]:
 _Check = Callable[[SecretRegistry, Settings], Iterator[Finding]]
 
 
-def _checked(check: _Check, registry: SecretRegistry, settings: Settings) -> list[Finding]:
-    """Run one check; damage that it stumbles over is a finding, and no reason to skip the others."""
+def _checked(name: str, check: _Check, registry: SecretRegistry, settings: Settings) -> list[Finding]:
+    """Run one check; an error that stops it is a finding of this name, and the other checks still run."""
     found: list[Finding] = []
     try:
         found.extend(check(registry, settings))
     except SealflowError as error:
-        found.append(_from_error(check.__name__.strip("_"), error))
+        found.append(_from_error(name, error))
     return found
 
 
@@ -132,9 +133,12 @@ def _backends(path: Path, live: str) -> Iterator[Finding]:
             yield Finding(
                 "store", "warning", text, f"sealflow store migrate --to {live}, which puts it aside"
             )
-    for old in old_stores(path):
-        text = f"{old} holds the store as it was before a move, with all that its keys open"
-        yield Finding("store", "note", text, "sealflow store migrate --remove-old")
+
+
+def _old_copies(settings: Settings) -> Iterator[Finding]:
+    for old in find_old_copies(settings):
+        text = f"{old} is a copy of the store from before a move or a restore: it still holds secrets that were destroyed since"
+        yield Finding("store", "note", text, REMOVE)
 
 
 def _integrity(registry: SecretRegistry, settings: Settings) -> Iterator[Finding]:  # noqa: ARG001
@@ -253,6 +257,15 @@ def _records(registry: SecretRegistry, cipher: StoreCipher, secret: StoredSecret
             f"the secret {secret.name!r} has a value too short to be masked, in the field {', '.join(short)}"
         )
         yield Finding("settings", "warning", text, f"sealflow secret update {secret.name} --field {short[0]}")
+
+
+OPEN_STORE_CHECKS: tuple[tuple[str, _Check], ...] = (
+    ("integrity", _integrity),
+    ("audit", _audit_chain),
+    ("expired", _expiry_and_use),
+    ("keys", _keys),
+)
+"""The checks of an open store, by the name that is reported when an error stops one (docs/reference/doctor.md)."""
 
 
 def examine_config(path: Path | None) -> Iterator[Finding]:

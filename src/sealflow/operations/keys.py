@@ -146,7 +146,7 @@ def dek_uses(secrets: Iterable[StoredSecret]) -> Counter[str]:
     )
 
 
-def key_status(registry: SecretRegistry, sources: Iterable[KeySource]) -> dict[str, Any]:
+def describe_keys(registry: SecretRegistry, sources: Iterable[KeySource]) -> dict[str, Any]:
     """Return the JSON shape of ``sealflow key status``; a passphrase among ``sources`` is not tried."""
     with registry.snapshot() as snapshot:
         document, uses = snapshot.keyring, dek_uses(snapshot.secrets)

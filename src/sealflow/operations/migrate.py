@@ -12,15 +12,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from sealflow.errors import DamagedRecordError, StoreUnavailableError
+from sealflow.errors import DamagedRecordError
 from sealflow.model import times
+from sealflow.operations.old_copies import OLD
 from sealflow.settings import Settings
 from sealflow.stores import private_files
 from sealflow.stores.registry import SecretRegistry
 from sealflow.stores.select import BACKENDS, MAIN_FILES, mark, open_registry
 
 DRAFT = private_files.TEMPORARY + "migrate"
-OLD = "old-"
 
 
 class Migrated(NamedTuple):
@@ -32,7 +32,7 @@ class Migrated(NamedTuple):
     old: tuple[Path, ...]
 
 
-def migrate_store(settings: Settings, target: str) -> Migrated:
+def move_store(settings: Settings, target: str) -> Migrated:
     """Move the store to the backend ``target``, with ids, versions, times and keys as they are.
 
     Writers wait meanwhile; who had the store open is refused afterwards until it is opened again. Killed anywhere, it can
@@ -108,21 +108,6 @@ def _put_aside_all_but(path: Path, live: str) -> None:
 def old_stores(path: Path) -> tuple[Path, ...]:
     """Return the directories of the stores that were live before, oldest first."""
     return tuple(sorted(item for item in path.glob(f"{OLD}*") if item.is_dir()))
-
-
-def remove_old_stores(settings: Settings) -> tuple[Path, ...]:
-    """Remove for good what earlier moves left; the live store must open."""
-    registry = open_registry(settings)
-    registry.close()
-    found = old_stores(settings.path)
-    for item in found:
-        try:
-            shutil.rmtree(item)
-        except OSError as error:
-            private_files.raise_for(error, item, "removed")
-    if not found:
-        raise StoreUnavailableError(f"{settings.path} holds no old store", hint="There is nothing to remove")
-    return found
 
 
 def _remove(path: Path) -> None:

@@ -14,11 +14,12 @@ from sealflow.model import times
 from sealflow.operations.backup import (
     BackupInfo,
     backup_secrets,
-    create_backup,
+    check_backup,
     opened_backup,
     read_header,
-    verify_backup,
+    write_backup,
 )
+from sealflow.operations.old_copies import BEFORE_RESTORE
 from sealflow.settings import Settings
 from sealflow.stores import private_files
 from sealflow.stores.registry import SecretRegistry
@@ -33,15 +34,15 @@ from sealflow.stores.select import (
 
 
 @without_locals
-def restore_backup(path: Path, settings: Settings, sources: Sequence[KeySource]) -> BackupInfo:
+def restore_from(path: Path, settings: Settings, sources: Sequence[KeySource]) -> BackupInfo:
     """Make the store what the backup holds: all of it, or, when it is killed, what was there before.
 
     Everything is checked first. What was there is kept beside the store, as a backup of its own, or as the directory
     that it is where it cannot be read. Raises StoreUnavailableError when the store there is another one.
     """
-    info = verify_backup(path, sources)
+    info = check_backup(path, sources)
     existing = existing_backend(settings)
-    kept = settings.path.with_name(f"{settings.path.name}.before-restore-{_stamp()}")
+    kept = settings.path.with_name(f"{settings.path.name}{BEFORE_RESTORE}{_stamp()}")
     if existing is None:
         _restore_new(path, settings, settings.backend or info.backend)
         return info
@@ -62,7 +63,7 @@ def _restore_over(path: Path, info: BackupInfo, settings: Settings, kept: Path) 
                 hint="Restore it into another directory (WORKFLOW_SECRETS_STORAGE_PATH)",
             )
         backup = kept.with_name(kept.name + ".backup")
-        create_backup(registry, backup, ())
+        write_backup(registry, backup, ())
         _fill(path, registry)
     finally:
         registry.close()
