@@ -44,6 +44,7 @@ __all__ = [
     "StoreFullError",
     "StoreUnavailableError",
     "TamperedError",
+    "TrustError",
     "VersionConflictError",
     "WorkflowError",
     "WorkflowNotAllowedError",
