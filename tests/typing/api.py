@@ -78,6 +78,15 @@ from sealflow import (
     WorkflowNotAllowedError,
     WrongMasterKeyError,
 )
+from sealflow.providers import (
+    Credential,
+    CredentialSource,
+    Destinations,
+    ProviderKind,
+    ProviderOptions,
+    ProviderSettings,
+    Reveal,
+)
 
 
 class Webhook(SecretFields):
@@ -119,20 +128,29 @@ def whisper(text: str) -> str:
 
 
 class MyProvider(ExternalSecretProvider):
-    """A provider of one's own."""
+    """A provider of one's own: a backend is one method."""
 
-    name = "mine"
+    class Options(ProviderOptions):
+        address: str
+        token: CredentialSource
+
+        def destinations(self) -> Destinations:
+            return Destinations((self.address,), verified=True)
 
     async def get_secret(self, name: str) -> Mapping[str, Any] | None:
         if name == "down":
             raise ProviderUnavailableError("it is down", hint="Wait")
         return {"token": "value"} if name == "github" else None
 
-    async def check(self) -> None:
-        return None
 
-    async def close(self) -> None:
-        return None
+def use_the_provider(kind: ProviderKind, settings: ProviderSettings) -> None:
+    def read(credential: Credential) -> str:
+        return credential.env or ""
+
+    reveal: Reveal = read
+    provider: ExternalSecretProvider = kind(settings.name, settings.options, reveal, settings.timeout)
+    made: MyProvider = MyProvider("mine")
+    print(provider.name, made.options, made.timeout)
 
 
 def use_the_service(service: SecretService) -> None:
@@ -162,7 +180,7 @@ def use_keys(path: Path) -> SecretService:
 
 
 async def use_the_resolver(service: SecretService) -> None:
-    resolver = Resolver(service, [MyProvider()], timeout=5)
+    resolver = Resolver(service, [MyProvider("mine")], timeout=5)
     checked: SecretResolver = resolver
     async with resolver, resolver.scope("report", "1") as scope:
         one: ExecutionScope = scope

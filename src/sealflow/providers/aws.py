@@ -24,7 +24,7 @@ from botocore.exceptions import (
     ReadTimeoutError,
     SSLError,
 )
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from sealflow.errors import (
     ProviderDeniedError,
@@ -33,8 +33,8 @@ from sealflow.errors import (
     ProviderUnavailableError,
     SettingsError,
 )
-from sealflow.providers.credentials import Reveal
-from sealflow.providers.options import CredentialSource, Strict
+from sealflow.providers.base import ExternalSecretProvider
+from sealflow.providers.options import CredentialSource, Destinations, ProviderOptions, Reveal, check_address
 from sealflow.providers.sdk_threads import SdkThreads
 
 BATCH = 20  # the API's limit for BatchGetSecretValue
@@ -52,11 +52,12 @@ _UNAVAILABLE = {
 _T = TypeVar("_T")
 
 
-class AwsOptions(Strict):
+class AwsOptions(ProviderOptions):
     """docs/how-to/aws.md describes each. Without credentials here the SDK's own chain is used."""
 
     region: str | None = None
     profile: str | None = None
+    allow_http: bool = False
     endpoint: str | None = None
     role_arn: str | None = None
     role_session_name: str = "sealflow"
@@ -76,17 +77,31 @@ class AwsOptions(Strict):
             raise ValueError("secret_name holds {name} once, such as prod/{name}")
         return template
 
+    @field_validator("endpoint")
+    @classmethod
+    def _is_safe(cls, endpoint: str | None, info: ValidationInfo) -> str | None:
+        return None if endpoint is None else check_address(endpoint, bool(info.data.get("allow_http")))
 
-class AwsProvider:
+    def destinations(self) -> Destinations:
+        """Return the endpoint, or those of the region; none where only the SDK knows the region."""
+        if self.endpoint is not None:
+            return Destinations((self.endpoint,))
+        if self.region is None:
+            return Destinations()
+        domain = "amazonaws.com.cn" if self.region.startswith("cn-") else "amazonaws.com"
+        services = ("secretsmanager", "sts") if self.role_arn is not None else ("secretsmanager",)
+        return Destinations(tuple(f"https://{service}.{self.region}.{domain}" for service in services))
+
+
+class AwsProvider(ExternalSecretProvider):
     """One account and region."""
 
-    Options: ClassVar[type[Strict]] = AwsOptions
+    Options: ClassVar[type[ProviderOptions]] = AwsOptions
 
     def __init__(self, name: str, options: AwsOptions, reveal: Reveal, timeout: float) -> None:
-        self.name = name
+        super().__init__(name, options, reveal, timeout)
         self._options = options
         self._reveal = reveal
-        self._timeout = timeout
         self._threads = SdkThreads(name, options.pool_size)
         self._lock = threading.Lock()
         self._made: Any = None
@@ -95,10 +110,10 @@ class AwsProvider:
         return await self._threads.run(lambda: self._one(name))
 
     async def get_secrets(self, names: Iterable[str]) -> dict[str, dict[str, Any] | None | ProviderError]:
-        """Fetch several with one call for every 20; a name's own problem stands in its place."""
+        """Fetch several with one call for every 20; the error of a name is in the place of its fields."""
         names = list(names)
         if len(names) == 1 or self._options.version_id or self._options.version_stage:
-            return await self._threads.run(lambda: {name: self._kept(name) for name in names})
+            return await self._threads.run(lambda: {name: self._one_or_error(name) for name in names})
         return await self._threads.run(lambda: self._batches(names))
 
     async def check(self) -> None:
@@ -113,12 +128,12 @@ class AwsProvider:
         options = self._options
         stage = {"VersionStage": options.version_stage} if options.version_stage else {}
         version = {"VersionId": options.version_id} if options.version_id else {}
-        answer = self._asked(
+        answer = self._ask(
             lambda: self._client().get_secret_value(SecretId=self._id(name), **stage, **version), name
         )
         return None if answer is None else self._fields(answer, name)
 
-    def _kept(self, name: str) -> dict[str, Any] | None | ProviderError:
+    def _one_or_error(self, name: str) -> dict[str, Any] | None | ProviderError:
         try:
             return self._one(name)
         except ProviderError as error:
@@ -131,11 +146,11 @@ class AwsProvider:
             ids = {self._id(name): name for name in part}
             call = partial(self._batch_call, list(ids))
             try:
-                answer = self._asked(call, None)
+                answer = self._ask(call, None)
             except ProviderDeniedError:
-                answer = None  # the right to batches is one of its own: ask one by one
+                answer = None  # batches need a permission of their own: ask one by one
             if answer is None:
-                found.update({name: self._kept(name) for name in part})
+                found.update({name: self._one_or_error(name) for name in part})
                 continue
             found.update(dict.fromkeys(part))
             for value in answer.get("SecretValues", ()):
@@ -173,8 +188,8 @@ class AwsProvider:
         return data if isinstance(data, dict) and data else {"value": text}
 
     def _check(self) -> None:
-        """A name that nobody has: not found means that address, login and permission are right."""
-        self._asked(lambda: self._client().get_secret_value(SecretId=self._id("sealflow-provider-test")), "")
+        """Ask for a name that no secret has: not found means that address, login and permission are right."""
+        self._ask(lambda: self._client().get_secret_value(SecretId=self._id("sealflow-provider-test")), "")
 
     def _id(self, name: str) -> str:
         return self._options.secret_name.format(name=name)
@@ -190,10 +205,12 @@ class AwsProvider:
     def _config(self) -> Config:
         # Retries are the resolver's: two layers of them would multiply.
         return Config(
-            connect_timeout=self._timeout,
-            read_timeout=self._timeout,
+            connect_timeout=self.timeout,
+            read_timeout=self.timeout,
             retries={"total_max_attempts": 1},
             max_pool_connections=self._options.pool_size,
+            # Credentials of ours go to the addresses of `destinations`, whatever the SDK's own files say.
+            ignore_configured_endpoint_urls=self._options.access_key_id is not None,
         )
 
     def _session(self) -> Any:
@@ -218,8 +235,8 @@ class AwsProvider:
             region_name=options.region or session.region_name,
         )
 
-    def _asked(self, work: Callable[[], _T], name: str | None) -> _T | None:
-        """Run ``work``; None when there is no such secret. What the SDK raised ends here."""
+    def _ask(self, work: Callable[[], _T], name: str | None) -> _T | None:
+        """Run ``work`` and return its answer, None when there is no such secret. The SDK's errors do not get further."""
         code = None
         try:
             return work()

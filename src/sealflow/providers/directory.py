@@ -8,24 +8,25 @@ from pathlib import Path
 from typing import ClassVar
 
 from sealflow.errors import ProviderDeniedError, ProviderMalformedError, ProviderUnavailableError
-from sealflow.providers.credentials import Reveal
-from sealflow.providers.options import Strict
+from sealflow.providers.base import ExternalSecretProvider
+from sealflow.providers.options import ProviderOptions, Reveal
+from sealflow.providers.own_files import is_own_file
 from sealflow.wording import shown
 
 _MAX_BYTES = 1 << 20
 
 
-class DirectoryOptions(Strict):
+class DirectoryOptions(ProviderOptions):
     path: str
 
 
-class DirectoryProvider:
+class DirectoryProvider(ExternalSecretProvider):
     """Reads the files when asked, so that what Kubernetes puts in their place is seen."""
 
-    Options: ClassVar[type[Strict]] = DirectoryOptions
+    Options: ClassVar[type[ProviderOptions]] = DirectoryOptions
 
-    def __init__(self, name: str, options: DirectoryOptions, reveal: Reveal, timeout: float) -> None:  # noqa: ARG002
-        self.name = name
+    def __init__(self, name: str, options: DirectoryOptions, reveal: Reveal, timeout: float) -> None:
+        super().__init__(name, options, reveal, timeout)
         self._root = Path(options.path).expanduser()
 
     async def get_secret(self, name: str) -> dict[str, str] | None:
@@ -33,9 +34,6 @@ class DirectoryProvider:
 
     async def check(self) -> None:
         await asyncio.to_thread(self._check)
-
-    async def close(self) -> None:
-        """Nothing is held."""
 
     def _check(self) -> None:
         if not self._root.is_dir():
@@ -46,7 +44,7 @@ class DirectoryProvider:
     def _read(self, name: str) -> dict[str, str] | None:
         self._check()
         path = self._root / name
-        # Kubernetes' links stay below the folder; a name that leads elsewhere is no secret's.
+        # Kubernetes' links stay below the folder; a name that leads elsewhere is refused.
         if (
             "\0" in name
             or not path.resolve().is_relative_to(self._root.resolve())
@@ -55,15 +53,21 @@ class DirectoryProvider:
             raise ProviderMalformedError(
                 f"{shown(name)} leads out of {self._root}", hint="Correct the name", secret=name
             )
+        if is_own_file(path):
+            raise ProviderDeniedError(
+                f"{path} belongs to sealflow itself, and is never a secret's value",
+                hint="Correct the provider's path",
+                secret=name,
+            )
         try:
             if path.is_dir():
                 fields = {
                     item.name: _text(item)
                     for item in sorted(path.iterdir())
-                    if not item.name.startswith(".") and item.is_file()
+                    if not item.name.startswith(".") and item.is_file() and not is_own_file(item, item.stat())
                 }
                 return fields or None
-            return {"value": _text(path)} if path.is_file() else None
+            return {"value": _text(path)} if path.is_file() and not is_own_file(path, path.stat()) else None
         except PermissionError:
             reason = None
         except OSError as error:
@@ -75,7 +79,7 @@ class DirectoryProvider:
                 f"{path} cannot be read ({reason})", hint="Look at the mount", secret=name
             )
         raise ProviderDeniedError(
-            f"{path} may not be read", hint="Give this user the right to read it", secret=name
+            f"{path} may not be read by this user", hint="Give the user the right to read it", secret=name
         )
 
 
@@ -85,8 +89,8 @@ def _text(path: Path) -> str:
     try:
         text = content.decode()
     except UnicodeDecodeError:
-        text, reason = "", "is not UTF-8 text"
+        text, reason = "", "is not UTF-8"
     if reason is not None:
-        raise ProviderMalformedError(f"{path} {reason}", hint="Give bytes as base64 text")
+        raise ProviderMalformedError(f"{path} {reason}", hint="Write bytes as base64")
     bare = text.removesuffix("\n").removesuffix("\r")
-    return text if "\n" in bare else bare  # one line: its end is the editor's, not the secret's
+    return text if "\n" in bare else bare  # one line: its line break is the editor's, not the secret's

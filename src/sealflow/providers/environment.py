@@ -6,27 +6,33 @@ import os
 from typing import Any, ClassVar
 
 from sealflow.errors import ProviderMalformedError
-from sealflow.providers.credentials import Reveal
-from sealflow.providers.options import Strict
+from sealflow.providers.base import ExternalSecretProvider
+from sealflow.providers.options import ProviderOptions, Reveal
+from sealflow.settings import VALUE_PREFIX, is_own_variable
 
 
-class EnvironmentOptions(Strict):
-    prefix: str = "SEALFLOW_SECRET_"
+class EnvironmentOptions(ProviderOptions):
+    prefix: str = VALUE_PREFIX
 
 
-class EnvironmentProvider:
-    """The name in upper case with ``-`` as ``_``; two underscores go one level down; a variable without them is ``value``."""
+class EnvironmentProvider(ExternalSecretProvider):
+    """The name in upper case with ``-`` as ``_``; two underscores go one level down; a variable without them is ``value``.
 
-    Options: ClassVar[type[Strict]] = EnvironmentOptions
+    sealflow's own variables are never read, whatever the prefix.
+    """
 
-    def __init__(self, name: str, options: EnvironmentOptions, reveal: Reveal, timeout: float) -> None:  # noqa: ARG002
-        self.name = name
+    Options: ClassVar[type[ProviderOptions]] = EnvironmentOptions
+
+    def __init__(self, name: str, options: EnvironmentOptions, reveal: Reveal, timeout: float) -> None:
+        super().__init__(name, options, reveal, timeout)
         self._prefix = options.prefix
 
     async def get_secret(self, name: str) -> dict[str, Any] | None:
         start = self._prefix + name.upper().replace("-", "_")
         fields: dict[str, Any] = {}
         for variable, value in os.environ.items():
+            if is_own_variable(variable):
+                continue
             if variable == start:
                 _put(fields, ["value"], value, variable)
             elif variable.startswith(start + "__") and len(variable) > len(start) + 2:
@@ -34,10 +40,7 @@ class EnvironmentProvider:
         return fields or None
 
     async def check(self) -> None:
-        """Variables are always there."""
-
-    async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: variables are always there."""
 
 
 def _put(fields: dict[str, Any], path: list[str], value: str, variable: str) -> None:

@@ -9,13 +9,13 @@ from pydantic import BaseModel
 from sealflow.errors import SettingsError
 from sealflow.plugins import Plugins
 from sealflow.providers.base import ExternalSecretProvider
-from sealflow.providers.credentials import Reveal, revealer
-from sealflow.providers.options import ProviderSettings, check_options
+from sealflow.providers.credentials import make_reveal
+from sealflow.providers.options import Destinations, ProviderOptions, ProviderSettings, Reveal, check_options
 from sealflow.service.secret_service import SecretService
 
 
 class ProviderKind(Protocol):
-    """What an entry point in the group ``sealflow.providers`` names: a class with options, made by name."""
+    """What an entry point in the group ``sealflow.providers`` names: a class such as a subclass of ExternalSecretProvider."""
 
     Options: ClassVar[type[BaseModel]]
 
@@ -42,4 +42,5 @@ def make_provider(
     """Make a provider from its settings; SettingsError says which option is wrong, and where."""
     kind = KINDS.get(settings.kind)
     options = check_options(kind.Options, settings.options, f"{where}: provider {settings.name!r}")
-    return kind(settings.name, options, revealer(settings.name, service), settings.timeout)
+    destinations = options.destinations() if isinstance(options, ProviderOptions) else Destinations()
+    return kind(settings.name, options, make_reveal(settings.name, service, destinations), settings.timeout)

@@ -2,33 +2,75 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeVar
+from collections.abc import Callable
+from typing import Annotated, Any, NamedTuple, TypeVar
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from sealflow.config import Config
 from sealflow.errors import SettingsError
+from sealflow.model.hosts import is_loopback, normalised
 from sealflow.model.names import NAME_RULE, is_name
 from sealflow.model.validation import validate
+from sealflow.settings import is_own_variable
 from sealflow.wording import shown
 
 
+class Destinations(NamedTuple):
+    """Where a provider sends its credentials.
+
+    ``addresses``: URLs such as ``https://vault.example.com``. ``verified``: whether their certificates are verified.
+    """
+
+    addresses: tuple[str, ...] = ()
+    verified: bool = True
+
+
 class Strict(BaseModel):
-    """Base of everything in the file: unknown keys are refused, and no error holds what was given."""
+    """Base of everything in the file: unknown keys are refused, and no error shows what was given."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, frozen=True)
 
 
+class ProviderOptions(Strict):
+    """Base of the options of one kind of provider: the keys of its table in ``sealflow.toml``."""
+
+    def destinations(self) -> Destinations:
+        """Return where the provider sends its credentials.
+
+        Without an address, a secret with ``allowed_hosts`` is refused as a credential: nobody knows where it would go.
+        """
+        return Destinations()
+
+
 class Credential(Strict):
-    """Where a provider's own credential comes from: exactly one of a file, a variable, a secret of the local store."""
+    """Where a provider's own credential comes from: exactly one of a file, a variable, a secret of the local store.
+
+    ``secret`` is ``NAME.FIELD``. sealflow's own variables and files are refused.
+    """
 
     file: str | None = None
     env: str | None = None
     secret: str | None = None
 
+    @field_validator("env")
+    @classmethod
+    def _is_not_ours(cls, name: str | None) -> str | None:
+        if name is not None and is_own_variable(name):
+            raise ValueError("sealflow's own variables are never a credential")
+        return name
+
     def __repr__(self) -> str:
         kind, place = next((key, value) for key, value in self if value is not None)
         return f"Credential({kind}={place!r})"
+
+
+Reveal = Callable[[Credential], str]
+"""Returns a credential's value. Called as late as the provider needs it, and the result is not kept.
+
+Raises SettingsError, SecretError, or PolicyError where the secret's policy does not allow this provider's address.
+"""
 
 
 def _only_a_source(value: Any) -> Any:
@@ -41,7 +83,7 @@ def _only_a_source(value: Any) -> Any:
 
 def _one_source(value: Credential) -> Credential:
     if sum(item is not None for _, item in value) != 1:
-        raise ValueError("a credential has one source: env, file or secret")
+        raise ValueError("a credential has exactly one source: env, file or secret")
     return value
 
 
@@ -49,9 +91,9 @@ CredentialSource = Annotated[Credential, BeforeValidator(_only_a_source), AfterV
 
 
 class ProviderSettings(Strict):
-    """What every provider has, whatever its kind. Times are seconds.
+    """The settings of every provider, whatever its kind. Times are seconds.
 
-    ``timeout``: for one request with its retries. ``ttl``: how long a value is used without asking again.
+    ``timeout``: for one request with its retries. ``ttl``: how long a value is used before the provider is asked again.
     ``max_stale``: how old a value may be that is used when the provider cannot answer.
     """
 
@@ -67,7 +109,7 @@ class ProviderSettings(Strict):
 
     @property
     def options(self) -> dict[str, Any]:
-        """What its kind takes."""
+        """The options of its kind."""
         return dict(self.model_extra or {})
 
 
@@ -94,6 +136,25 @@ def provider_settings(config: Config) -> list[ProviderSettings]:
 
 
 _Model = TypeVar("_Model", bound=BaseModel)
+
+
+def is_loopback_url(address: str) -> bool:
+    """Whether a URL leads to this machine by definition: 127.0.0.0/8, ::1, localhost."""
+    try:
+        return is_loopback(normalised(urlsplit(address).hostname or ""))
+    except ValueError:
+        return False
+
+
+def check_address(address: str, allow_http: bool) -> str:
+    """Return a server's address without a slash at its end; ValueError where it is not safe to send credentials there."""
+    if not address.startswith(("https://", "http://")):
+        raise ValueError("an address begins with https://")
+    if address.startswith("http://") and not (allow_http or is_loopback_url(address)):
+        raise ValueError(
+            "plain http sends credentials in clear text; if you want that, set allow_http = true"
+        )
+    return address.rstrip("/")
 
 
 def check_options(model: type[_Model], data: Any, where: str) -> _Model:

@@ -13,7 +13,7 @@ _T = TypeVar("_T")
 
 
 class SdkThreads:
-    """At most ``size`` calls at a time. A call that outlives its caller's deadline ends by the SDK's own."""
+    """At most ``size`` calls at a time. A call that outlives its caller's deadline ends at the SDK's own deadline."""
 
     def __init__(self, name: str, size: int) -> None:
         self._pool = ThreadPoolExecutor(size, thread_name_prefix=f"sealflow-{name}")

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import hvac
 import requests
-from hvac import exceptions as said
-from pydantic import Field, field_validator
+from hvac import exceptions as hvac_errors
+from pydantic import Field, ValidationInfo, field_validator
 
 from sealflow.errors import (
     ProviderDeniedError,
@@ -18,8 +18,8 @@ from sealflow.errors import (
     ProviderMalformedError,
     ProviderUnavailableError,
 )
-from sealflow.providers.credentials import Reveal
-from sealflow.providers.options import Strict
+from sealflow.providers.base import ExternalSecretProvider
+from sealflow.providers.options import Destinations, ProviderOptions, Reveal, check_address
 from sealflow.providers.sdk_threads import SdkThreads
 from sealflow.providers.vault_login import Login, Token, log_in
 from sealflow.wording import shown
@@ -30,9 +30,10 @@ _RENEW_AT = 2 / 3  # of the lease: time for a second try before it ends
 _T = TypeVar("_T")
 
 
-class VaultOptions(Strict):
+class VaultOptions(ProviderOptions):
     """docs/how-to/vault.md describes each."""
 
+    allow_http: bool = False
     address: str
     login: Login
     mount: str = "secret"
@@ -48,10 +49,8 @@ class VaultOptions(Strict):
 
     @field_validator("address")
     @classmethod
-    def _is_http(cls, address: str) -> str:
-        if not address.startswith(("https://", "http://")):
-            raise ValueError("an address begins with https://")
-        return address.rstrip("/")
+    def _is_safe(cls, address: str, info: ValidationInfo) -> str:
+        return check_address(address, bool(info.data.get("allow_http")))
 
     @field_validator("path")
     @classmethod
@@ -60,17 +59,19 @@ class VaultOptions(Strict):
             raise ValueError("a path holds {name} once, such as apps/{name}")
         return path
 
+    def destinations(self) -> Destinations:
+        return Destinations((self.address,), self.verify_tls)
 
-class VaultProvider:
-    """One server, one mount, one login; the token is renewed before it ends and taken anew after it was revoked."""
 
-    Options: ClassVar[type[Strict]] = VaultOptions
+class VaultProvider(ExternalSecretProvider):
+    """One server, one mount, one login; the token is renewed before it ends and taken again after it was revoked."""
+
+    Options: ClassVar[type[ProviderOptions]] = VaultOptions
 
     def __init__(self, name: str, options: VaultOptions, reveal: Reveal, timeout: float) -> None:
-        self.name = name
+        super().__init__(name, options, reveal, timeout)
         self._options = options
         self._reveal = reveal
-        self._timeout = timeout
         self._threads = SdkThreads(name, options.pool_size)
         self._session = _CappedSession(timeout, options.pool_size)
         self._login_lock = threading.Lock()
@@ -92,7 +93,7 @@ class VaultProvider:
     def _path(self, name: str) -> str:
         if any(part in ("", ".", "..") for part in name.split("/")) or not name.isprintable():
             raise ProviderMalformedError(
-                f"{shown(name)} is no path of a secret", hint="Correct the name", secret=name
+                f"{shown(name)} is not a valid path of a secret", hint="Correct the name", secret=name
             )
         return self._options.path.format(name=name)
 
@@ -109,7 +110,7 @@ class VaultProvider:
                 path, version=version, mount_point=mount, raise_on_deleted_version=True
             )
 
-        answer = self._asked(lambda: self._with_new_token_if_revoked(read), name)
+        answer = self._ask(lambda: self._with_new_token_if_revoked(read), name)
         if answer is None:
             self._check_version_once(name)
             return None
@@ -125,7 +126,7 @@ class VaultProvider:
                 hint = "Name the server that it redirects to as its address; a token is never sent elsewhere"
             else:
                 reason, hint = (
-                    "answered something that is no secret",
+                    "answered something that is not a secret",
                     "Check its address, mount and kv_version",
                 )
             raise ProviderMalformedError(f"the provider {self.name!r} {reason}", hint=hint, secret=name)
@@ -138,14 +139,14 @@ class VaultProvider:
             client = self._client()
             status = client.sys.read_seal_status()
             if isinstance(status, dict) and (status.get("sealed") or not status.get("initialized")):
-                raise said.VaultDown("Vault is sealed")
+                raise hvac_errors.VaultDown("Vault is sealed")
             if not isinstance(status, dict):
-                raise said.UnexpectedError("no Vault")
+                raise hvac_errors.UnexpectedError("not a Vault")
 
-        self._asked(healthy, None)
-        self._asked(lambda: self._valid_token(anew=True), None)
+        self._ask(healthy, None)
+        self._ask(lambda: self._valid_token(renew=True), None)
 
-        self._check_version(self._asked(self._mount_details, None), None)
+        self._check_version(self._ask(self._mount_details, None), None)
 
     def _mount_details(self) -> Any:
         client = self._client(self._valid_token().value)
@@ -155,7 +156,7 @@ class VaultProvider:
         """Before the first "not found" is believed: a mount of the other version answers the same to everything."""
         if not self._version_checked:
             try:
-                details = self._asked(self._mount_details, None)
+                details = self._ask(self._mount_details, None)
             except ProviderError:
                 return  # the login may read secrets, and not this
             self._check_version(details, name)
@@ -181,22 +182,22 @@ class VaultProvider:
             namespace=options.namespace,
             verify=(options.ca_file or True) if options.verify_tls else False,
             cert=certificate,
-            timeout=self._timeout,
+            timeout=self.timeout,
             allow_redirects=False,  # requests would send the token along
             session=self._session,
         )
 
-    def _valid_token(self, *, anew: bool = False) -> Token:
+    def _valid_token(self, *, renew: bool = False) -> Token:
         """Return a token that has not ended: log in, or renew, where it is time. One thread does it for all."""
         with self._login_lock:
             token = self._token
-            if token is not None and not anew and time.monotonic() < self._renew_at:
+            if token is not None and not renew and time.monotonic() < self._renew_at:
                 return token
-            if token is not None and not anew and token.renewable:
+            if token is not None and not renew and token.renewable:
                 try:
                     auth = self._client(token.value).auth.token.renew_self()["auth"]
                     token = Token(token.value, float(auth["lease_duration"]), bool(auth["renewable"]))
-                except (said.Forbidden, said.InvalidRequest):
+                except (hvac_errors.Forbidden, hvac_errors.InvalidRequest):
                     token = None
             else:
                 token = None
@@ -211,31 +212,34 @@ class VaultProvider:
         used = self._token
         try:
             return read()
-        except (said.Forbidden, said.Unauthorized):
+        except (hvac_errors.Forbidden, hvac_errors.Unauthorized):
             with self._login_lock:
                 another = self._token is not used and used is not None
             if not another and self._token is not None and self._still_valid(self._token):
                 raise
-        self._valid_token(anew=True)
+        self._valid_token(renew=True)
         return read()
 
     def _still_valid(self, token: Token) -> bool:
         try:
             self._client(token.value).auth.token.lookup_self()
-        except (said.Forbidden, said.Unauthorized):
+        except (hvac_errors.Forbidden, hvac_errors.Unauthorized):
             return False
         return True
 
-    def _asked(self, work: Callable[[], _T], name: str | None) -> _T | None:
-        """Run ``work``; None when there is no such secret. What hvac raised ends here: it may hold headers and bodies."""
+    def _ask(self, work: Callable[[], _T], name: str | None) -> _T | None:
+        """Run ``work`` and return its answer, None when there is no such secret.
+
+        hvac's errors do not get further: they may hold headers and bodies.
+        """
         try:
             return work()
-        except said.InvalidPath as error:
+        except hvac_errors.InvalidPath as error:
             problem = self._no_route(error, name)
         except ProviderError:
             raise
         except (
-            said.VaultError,
+            hvac_errors.VaultError,
             requests.RequestException,
             KeyError,
             TypeError,
@@ -247,7 +251,7 @@ class VaultProvider:
             return None
         raise problem
 
-    def _no_route(self, error: said.InvalidPath, name: str | None) -> ProviderError | None:
+    def _no_route(self, error: hvac_errors.InvalidPath, name: str | None) -> ProviderError | None:
         """Tell a missing secret from a mount that is missing or of the other KV version."""
         text = " ".join(map(str, error.errors or ())) + str(getattr(error, "text", "") or "")
         if (
@@ -289,13 +293,13 @@ _PROBLEMS = tuple(
     _Problem(*line)
     for line in (
         (
-            (said.Forbidden, said.Unauthorized),
+            (hvac_errors.Forbidden, hvac_errors.Unauthorized),
             ProviderDeniedError,
             "refused",
             "Check the policy of its login (docs/how-to/vault.md)",
         ),
         (
-            (said.InvalidRequest,),
+            (hvac_errors.InvalidRequest,),
             ProviderDeniedError,
             "refused the login or the request",
             "Check login and namespace",
@@ -320,19 +324,19 @@ _PROBLEMS = tuple(
             "Try again",
         ),
         (
-            (said.VaultDown, said.VaultNotInitialized),
+            (hvac_errors.VaultDown, hvac_errors.VaultNotInitialized),
             ProviderUnavailableError,
             "is sealed or in maintenance",
             "Unseal it",
         ),
         (
-            (said.RateLimitExceeded,),
+            (hvac_errors.RateLimitExceeded,),
             ProviderUnavailableError,
             "has too many requests",
             "Try again later, or raise its quota",
         ),
         (
-            (said.InternalServerError, said.BadGateway),
+            (hvac_errors.InternalServerError, hvac_errors.BadGateway),
             ProviderUnavailableError,
             "has an internal error",
             "Look at its log",
@@ -343,7 +347,12 @@ _PROBLEMS = tuple(
             "cannot be reached",
             "Check its address, and that it runs",
         ),
-        ((Exception,), ProviderMalformedError, "answered something that is no Vault's", "Check its address"),
+        (
+            (Exception,),
+            ProviderMalformedError,
+            "answered something that Vault does not answer",
+            "Check its address",
+        ),
     )
 )
 

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 from pydantic import Field
 
 from sealflow.errors import SettingsError
-from sealflow.providers.options import CredentialSource, Strict
+from sealflow.providers.options import CredentialSource, Reveal, Strict
+from sealflow.providers.own_files import read_credential_file
 
 if TYPE_CHECKING:
     import hvac
-
-    from sealflow.providers.credentials import Reveal
 
 
 class Token(NamedTuple):
@@ -76,9 +75,9 @@ Login = Annotated[
 def log_in(client: hvac.Client, login: Login, reveal: Reveal) -> Token:
     """Log in and return the token; raises hvac's errors, and SettingsError where a credential is missing."""
     if isinstance(login, TokenLogin):
-        return _looked_up(client, reveal(login.token))
+        return _look_up(client, reveal(login.token))
     if isinstance(login, TokenFileLogin):
-        return _looked_up(client, _file(login.path))
+        return _look_up(client, _read_file(login.path))
     if isinstance(login, AppRoleLogin):
         secret_id = reveal(login.secret_id) if login.secret_id is not None else None
         answer = client.auth.approle.login(
@@ -90,7 +89,7 @@ def log_in(client: hvac.Client, login: Login, reveal: Reveal) -> Token:
         )
     elif isinstance(login, KubernetesLogin):
         answer = client.auth.kubernetes.login(
-            login.role, _file(login.jwt_file), use_token=False, mount_point=login.mount
+            login.role, _read_file(login.jwt_file), use_token=False, mount_point=login.mount
         )
     else:
         answer = client.auth.jwt.jwt_login(login.role, reveal(login.jwt), use_token=False, path=login.mount)
@@ -98,18 +97,14 @@ def log_in(client: hvac.Client, login: Login, reveal: Reveal) -> Token:
     return Token(auth["client_token"], float(auth["lease_duration"]), bool(auth["renewable"]))
 
 
-def _looked_up(client: hvac.Client, token: str) -> Token:
+def _look_up(client: hvac.Client, token: str) -> Token:
     client.token = token
     data: dict[str, Any] = client.auth.token.lookup_self()["data"]
     return Token(token, float(data.get("ttl") or 0), bool(data.get("renewable")))
 
 
-def _file(path: str) -> str:
-    reason = None
-    try:
-        return Path(path).expanduser().read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "no text"
-    raise SettingsError(
-        f"the login file {path} cannot be read ({reason})", hint="Correct it in sealflow.toml"
-    )
+def _read_file(path: str) -> str:
+    value, reason = read_credential_file(Path(path).expanduser())
+    if reason is None:
+        return value
+    raise SettingsError(f"the login file {path} {reason}", hint="Correct it in sealflow.toml")

@@ -20,6 +20,7 @@ from sealflow.errors import (
     ProviderError,
     ProviderMalformedError,
     ProviderUnavailableError,
+    SealflowError,
 )
 from sealflow.providers.base import NO_POLICY, ExternalSecretProvider, Found
 from sealflow.providers.options import ProviderSettings
@@ -136,6 +137,8 @@ class ProviderSource:
                     return await ask()
         except ProviderError as error:
             problem = error
+        except SealflowError as error:  # its credential is missing, or may not be sent there
+            problem = ProviderMalformedError(error.message, hint=error.hint, secret=error.secret)
         except Exception as error:  # noqa: BLE001 - a third party's provider; its message may contain a value
             problem = ProviderMalformedError(
                 f"the provider {self.name!r} raised {type(error).__name__}",
