@@ -41,19 +41,19 @@ def main() -> None:
     text = log_lines(chance, values, 4 * MIB)
     redactor = Redactor()
     redactor.add(values)
-    start = time.perf_counter()
+    start = time.process_time()
     redactor.clean("")
-    built = time.perf_counter() - start
+    built = time.process_time() - start
     known = sorted({form for value in values for form in forms(value)}, key=len, reverse=True)
     alternation = re.compile("|".join(map(re.escape, known)))
     ratios, rates = [], []
     for _ in range(ROUNDS):
-        start = time.perf_counter()
+        start = time.process_time()
         cleaned = redactor.clean(text)
-        ours = len(text) / (time.perf_counter() - start)
-        start = time.perf_counter()
+        ours = len(text) / (time.process_time() - start)
+        start = time.process_time()
         expected = alternation.sub("***", text[:PART])
-        theirs = PART / (time.perf_counter() - start)
+        theirs = PART / (time.process_time() - start)
         assert cleaned[: len(expected) - 100] == expected[:-100]
         rates.append(ours)
         ratios.append(ours / theirs)

@@ -2,128 +2,169 @@
 
 from __future__ import annotations
 
-import base64
-import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator
 from typing import Any
 
-from sealflow.resolver.encodings import forms, texts
+from sealflow.resolver.encodings import core, forms, texts
+from sealflow.resolver.plain import plain
+from sealflow.resolver.views import readable, views
 
 MASK = "***"
+
 _LONG, _ANCHOR = 256, 32
 """Of forms longer than ``_LONG`` only an anchor every so many characters is searched, and each match is extended as far
 as text and form agree: an automaton that holds a value of 1 MiB in all its forms takes gigabytes."""
-_SURROGATE = re.compile("[\ud800-\udfff]")
+
+_DEPTH = 3
+"""Encodings in a row that are undone."""
+
+_WIDEST = 12
+"""Characters that an encoding may use for one: ``\\ud83d\\ude00``."""
+
+_MOST_VIEWS = 60
+"""Views of one text that are searched; without a limit a hostile text could ask for thousands."""
+
+Span = tuple[int, int]
 
 
 class Redactor:
-    """Knows values and masks them in what leaves the process. Thread-safe."""
+    """Knows values and masks them in what leaves the process. Thread-safe.
+
+    A value that was added before a call of ``clean``, ``holds`` or ``spans`` began is masked by that call, whichever
+    threads add and clean meanwhile: who finds values that are not indexed yet indexes them, or waits for it.
+    """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._values: list[Any] = []
+        # Reentrant, as a finalizer may log, and so clean, in the middle of indexing.
+        self._lock = threading.RLock()
+        self._added: list[Any] = []
         self._texts: set[str] = set()
-        self._automaton: Any = None
-        self._anchors: dict[int, list[tuple[str, int]]] = {}
-        self.longest = 0
-        """Characters of the longest known form; a stream holds back one less."""
+        self._index = _Index(frozenset(), 0)
 
     def __repr__(self) -> str:
         return "Redactor(***)"
 
+    @property
+    def longest(self) -> int:
+        """Characters of the longest string that is searched; a stream holds back as much, as the widest encoding writes it."""
+        return self._current().longest
+
     def add(self, value: Any) -> None:
-        """Learn every text and number in ``value``; what that means is worked out when something is cleaned."""
-        self._values.append(value)
+        """Learn every string and number in ``value``; it is indexed when something is cleaned."""
+        self._added.append(value)
 
     def clean(self, text: str) -> str:
         """Return ``text`` with every known value, overlapping ones merged, replaced by ``***``."""
-        spans = self.spans(text)
-        if not spans:
-            return text
-        pieces, position = [], 0
-        for start, end in spans:
-            pieces += [text[position:start], MASK]
-            position = end
-        return "".join(pieces) + text[position:]
+        return masked(text, self.spans(text))
 
     def stream(self) -> RedactedStream:
-        """Return what cleans a text that comes in pieces."""
+        """Return a streaming redactor."""
         return RedactedStream(self)
 
     def holds(self, text: str) -> bool:
-        """Whether a known value stands in ``text``."""
+        """Whether ``text`` contains a known value."""
         return bool(self.spans(text))
 
     def clean_value(self, value: Any) -> Any:
-        """Return a copy of JSON-like data with all texts, keys and numbers cleaned; bytes become ``{"base64": text}``.
+        """Return a copy of ``value`` as JSON data with all strings, keys and numbers cleaned. Never raises.
 
-        What is no JSON-like data becomes its cleaned ``repr``, so that nothing is printed unseen.
+        Bytes become ``{"base64": text}``; what is not JSON data becomes its cleaned ``repr``.
         """
-        if isinstance(value, str):
-            return self.clean(value)
-        if value is None or isinstance(value, bool):
-            return value
-        if isinstance(value, int | float):
-            return MASK if self.clean(repr(value)) == MASK else value
-        if isinstance(value, Mapping):
-            cleaned: dict[str, Any] = {}
-            for key, item in value.items():
-                name = self.clean(str(key))
-                while name in cleaned:  # two keys that are masked stay two
-                    name += "*"
-                cleaned[name] = self.clean_value(item)
-            return cleaned
-        if isinstance(value, list | tuple | set | frozenset):
-            return [self.clean_value(item) for item in value]
-        if isinstance(value, bytes | bytearray):
-            text = self.clean(bytes(value).decode("utf-8", "surrogateescape"))
-            return {"base64": base64.b64encode(text.encode("utf-8", "surrogateescape")).decode()}
-        return self.clean(repr(value))
+        return plain(value, self.clean)
 
-    def spans(self, text: str) -> list[tuple[int, int]]:
+    def spans(self, text: str) -> list[Span]:
         """Return the merged spans of all matches."""
-        automaton = self._build() if self._values else self._automaton
-        if automaton is None:
-            return []
-        text = _searchable(text)
-        found: list[tuple[int, int]] = []
-        covered = 0
-        for index, start, end in automaton.find_matches_as_indexes(text, overlapping=True):
-            found.append((start, end))
-            for form, offset in self._anchors.get(index, ()) if end > covered else ():
-                after = _agreeing(text[start:][: len(form) - offset], form[offset:])
-                before = _agreeing(text[max(start - offset, 0) : start][::-1], form[:offset][::-1])
-                found.append((start - before, start + after))
-                covered = max(covered, start + after)
-        return _merged(found)
+        return self._current().spans(text)
 
-    def _build(self) -> Any:
+    def _current(self) -> _Index:
+        """Return an index of every value that was added before this call."""
+        index = self._index
+        if index.size == len(self._added):
+            return index
         with self._lock:
-            values, self._values = self._values, []
-            new = {text for value in values for text in texts(value)} - self._texts
-            if new:
-                self._texts |= new
-                self._index({_searchable(form) for text in self._texts for form in forms(text)})
-            return self._automaton
+            size = len(self._added)
+            if self._index.size < size:
+                new = {text for value in self._added[self._index.size : size] for text in texts(value)}
+                if new <= self._texts:
+                    self._index = self._index.grown(size)
+                else:
+                    known = self._texts | new
+                    self._index = _Index({form for text in known for form in forms(text)}, size)
+                    self._texts = known
+            return self._index
 
-    def _index(self, known: set[str]) -> None:
+
+class _Index:
+    """What is searched for: immutable, so that threads may use it while the next one is made.
+
+    ``size``: how many added values it includes.
+    """
+
+    def __init__(self, known: set[str] | frozenset[str], size: int) -> None:
         from ahocorasick_rs import AhoCorasick
 
         patterns: dict[str, list[tuple[str, int]]] = {}
-        for form in sorted(known):
-            if len(form) <= _LONG:
-                patterns.setdefault(form, [])
-                continue
-            for offset in range(0, len(form) - _ANCHOR, _LONG):
-                places = patterns.setdefault(form[offset : offset + _ANCHOR], [])
-                if (
-                    not places or places[-1][0] is not form
-                ):  # where a form repeats itself, its first place will do
-                    places.append((form, offset))
-        self.longest = max(map(len, patterns), default=0)
+        for form in sorted(map(readable, known)):
+            for start, end in _searched(form):
+                places = patterns.setdefault(form[start:end], [])
+                # Where a form repeats itself, its first place will do.
+                if end - start < len(form) and (not places or places[-1][0] is not form):
+                    places.append((form, start))
+        self.size = size
+        self.longest = max((len(form) for form in known if len(form) <= _LONG), default=0)
+        if len(known) and any(len(form) > _LONG for form in known):
+            self.longest = max(self.longest, _LONG)
         self._automaton = AhoCorasick(list(patterns)) if patterns else None
         self._anchors = {index: places for index, places in enumerate(patterns.values()) if places}
+
+    def grown(self, size: int) -> _Index:
+        """Return the same index for more added values, none of them new."""
+        same = _Index.__new__(_Index)
+        same.__dict__.update(self.__dict__, size=size)
+        return same
+
+    def spans(self, text: str) -> list[Span]:
+        if self._automaton is None:
+            return []
+        found = self._matches(readable(text))
+        found += self._behind(text, _DEPTH, {text})
+        return _merged(found)
+
+    def _behind(self, text: str, depth: int, seen: set[str]) -> Iterator[Span]:
+        """Yield the matches in the views of a text, and in theirs, as spans of the text."""
+        for view in views(text):
+            if view.text in seen or len(seen) > _MOST_VIEWS:
+                continue
+            seen.add(view.text)
+            for start, end in self._matches(readable(view.text)):
+                yield view.source(start, end)
+            if depth > 1:
+                for start, end in self._behind(view.text, depth - 1, seen):
+                    yield view.source(start, end)
+
+    def _matches(self, text: str) -> list[Span]:
+        found: list[Span] = []
+        covered: dict[str, int] = {}
+        assert self._automaton is not None
+        for index, start, end in self._automaton.find_matches_as_indexes(text, overlapping=True):
+            places = self._anchors.get(index, ())
+            if not places:
+                found.append((start, end))
+            for form, offset in places:
+                if end > covered.get(form, 0):
+                    after = _agreeing(text[start : start + len(form) - offset], form[offset:])
+                    before = _agreeing(text[max(start - offset, 0) : start][::-1], form[:offset][::-1])
+                    found.append((start - before, start + after))
+                    covered[form] = start + after
+        return found
+
+
+def _searched(form: str) -> list[Span]:
+    """Return the parts of a form that are searched: its core, or an anchor every ``_LONG`` characters."""
+    if len(form) <= _LONG:
+        return [core(form)]
+    return [(offset, offset + _ANCHOR) for offset in range(0, len(form) - _ANCHOR, _LONG)]
 
 
 class RedactedStream:
@@ -134,15 +175,15 @@ class RedactedStream:
         self._held = ""
 
     def feed(self, piece: str) -> str:
-        """Return what can be said already; the last characters, in which a value may begin, are held back."""
+        """Return what can be printed already; the last characters, in which a value may begin, are held back."""
         text = self._held + piece
         spans = self._redactor.spans(text)
-        keep = max(len(text) - max(self._redactor.longest - 1, 0), 0)
+        keep = max(len(text) - max(self._redactor.longest * _WIDEST - 1, 0), 0)
         for start, end in spans:
             if start < keep <= end:
                 keep = start  # a value is not cut in two: what follows may make it longer
         self._held = text[keep:]
-        return self._redactor.clean(text[:keep])
+        return masked(text[:keep], [span for span in spans if span[1] <= keep])
 
     def finish(self) -> str:
         """Return the rest."""
@@ -150,8 +191,19 @@ class RedactedStream:
         return rest
 
 
-def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    merged: list[tuple[int, int]] = []
+def masked(text: str, spans: list[Span]) -> str:
+    """Return ``text`` with the spans, which are sorted and do not overlap, replaced by ``***``."""
+    if not spans:
+        return text
+    pieces, position = [], 0
+    for start, end in spans:
+        pieces += [text[position:start], MASK]
+        position = end
+    return "".join(pieces) + text[position:]
+
+
+def _merged(spans: list[Span]) -> list[Span]:
+    merged: list[Span] = []
     for start, end in sorted(spans):
         if merged and start <= merged[-1][1]:
             merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
@@ -169,10 +221,3 @@ def _agreeing(text: str, form: str) -> int:
         else:
             step //= 2
     return min(agreed, limit)
-
-
-def _searchable(text: str) -> str:
-    """Return ``text`` with lone surrogates replaced, one character for one: the library takes valid Unicode only."""
-    if text.isascii() or not _SURROGATE.search(text):
-        return text
-    return _SURROGATE.sub("\ufffd", text)
