@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from urllib.parse import unquote
 
 WITHHELD = "***"
@@ -58,3 +58,14 @@ def closest(wanted: str, known: Iterable[str], *, what: str = "names") -> str:
         return "Did you mean " + " or ".join(repr(by_fold[name]) for name in near) + "?"
     listed = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
     return f"The {what} are: {listed}"
+
+
+UNPRINTABLE = "(cannot be printed: "
+
+
+def printed(value: object, how: Callable[[object], str] = repr) -> str:
+    """Return ``repr(value)`` or ``str(value)``; where that raises, a description that begins with UNPRINTABLE."""
+    try:
+        return how(value)
+    except Exception as error:  # noqa: BLE001 - somebody else's code; its message may contain a value
+        return f"{UNPRINTABLE}{how.__name__}() of {type(value).__name__} raises {type(error).__name__})"

@@ -7,6 +7,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from sealflow.wording import UNPRINTABLE, printed
+
 Clean = Callable[[str], str]
 
 MAX_DEPTH = 200
@@ -18,14 +20,6 @@ MASK = "***"
 def plain(value: Any, clean: Clean) -> Any:
     """Return ``value`` as JSON data with every string, key and number passed through ``clean``."""
     return _plain(value, clean, (), 0)
-
-
-def printed(value: Any, how: Callable[[Any], str] = repr) -> str:
-    """Return ``repr(value)`` or ``str(value)``, or a description where that raises."""
-    try:
-        return how(value)
-    except Exception as error:  # noqa: BLE001 - the code of somebody else; its message may contain a value
-        return f"({type(value).__name__}: its {how.__name__}() raises {type(error).__name__})"
 
 
 def _plain(value: Any, clean: Clean, above: tuple[int, ...], depth: int) -> Any:
@@ -69,6 +63,6 @@ def _number(value: float, clean: Clean) -> Any:
     text = printed(value)
     if clean(text) != text:
         return MASK
-    if text.startswith("("):
+    if text.startswith(UNPRINTABLE):
         return f"(an integer of {value.bit_length()} bits)" if isinstance(value, int) else text
     return value

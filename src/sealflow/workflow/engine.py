@@ -1,4 +1,4 @@
-"""The engine: runs a workflow's nodes as soon as their inputs are there, and tells what became of each."""
+"""The engine: runs a workflow's nodes as soon as their inputs are there, and records how each one ended."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ from sealflow.resolver.open_resolver import opened_resolver
 from sealflow.resolver.resolver import Resolver
 from sealflow.resolver.scope import ExecutionScope
 from sealflow.service.secret_service import SecretService
-from sealflow.workflow.execution import Execution, NodeRun, NodeState
+from sealflow.wording import printed
+from sealflow.workflow.execution import Execution, NodeRun, NodeState, check_data
 from sealflow.workflow.node import (
     DEFAULT_INPUT,
     ERROR_PORT,
@@ -54,7 +55,7 @@ async def run_workflow(
     cancel: asyncio.Event | None = None,
     on_change: OnChange | None = None,
 ) -> Execution:
-    """Run ``workflow`` and return what became of it; a node's failure is in the result, not raised.
+    """Run ``workflow`` and return its Execution; a node's failure is recorded there, not raised.
 
     ``inputs``: any JSON-like data, given on the port ``input`` of every node that no link leads to. Secrets
     come from ``resolver``, else from ``service``, else from the providers of ``sealflow.toml`` (``SEALFLOW_CONFIG``) and
@@ -64,6 +65,7 @@ async def run_workflow(
     """
     if max_concurrency < 1:
         raise WorkflowError("max_concurrency is less than 1", hint="Give how many nodes may run at a time")
+    check_data(inputs, "the input data")
     async with AsyncExitStack() as stack:
         if resolver is None:
             needed = service is None and any(node.references for node in workflow.nodes.values())
@@ -124,7 +126,7 @@ class _Run:
             results = await asyncio.gather(*nodes, return_exceptions=True)
             await asyncio.gather(everything, *((stopper,) if stopper else ()), return_exceptions=True)
             self._finish(cancelled=cancelled)
-        for result in results:  # a mistake in the engine is not a node's failure
+        for result in results:  # an error of the engine is not a node's failure
             if isinstance(result, BaseException) and not isinstance(result, asyncio.CancelledError):
                 raise result
 
@@ -197,11 +199,16 @@ class _Run:
                     run.attempts += 1
                     context = NodeContext(node, self._scope, inputs, self._resources, run.attempts)
                     async with asyncio.timeout(node.timeout):
-                        self._outputs[node.name] = await node.execute(context)
-        except Retry as asked:
-            self._outputs[node.name] = asked.outputs
-        except Exception as error:  # noqa: BLE001 - whatever a node raises is that node's failure
-            problem = _described(error, node)
+                        outputs = await node.execute(context)
+                    check_data(outputs, f"the output of the node {node.name!r}")
+                    self._outputs[node.name] = outputs
+        except Retry as request:
+            problem = _problem_of(request.outputs, node)
+            self._outputs[node.name] = request.outputs
+        except (asyncio.CancelledError, KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever a node raises is that node's failure, sys.exit too
+            problem = _describe(error, node)
         if problem is None:
             self._enter(run, NodeState.COMPLETED)
             return
@@ -218,13 +225,23 @@ class _Run:
             self._on_change(self._execution, run)
 
 
-def _described(error: Exception, node: BaseNode) -> dict[str, str]:
-    if isinstance(error, TimeoutError) and not str(error):
-        return {"type": "TimeoutError", "message": f"the node did not end within {node.timeout} seconds"}
-    return {
-        "type": type(error).__name__,
-        "message": str(error) or f"{type(error).__name__} without a message",
-    }
+def _problem_of(outputs: Outputs, node: BaseNode) -> dict[str, str] | None:
+    try:
+        check_data(outputs, f"the output of the node {node.name!r}")
+    except WorkflowError as error:
+        return _describe(error, node)
+    return None
+
+
+def _describe(error: BaseException, node: BaseNode) -> dict[str, str]:
+    name = type(error).__name__
+    message = printed(error, str)
+    if isinstance(error, TimeoutError) and not message:
+        message = f"the node did not end within {node.timeout} seconds"
+    if isinstance(error, SystemExit):
+        message = f"the node called sys.exit({message})"
+    notes = [printed(note, str) for note in getattr(error, "__notes__", None) or ()]
+    return {"type": name, "message": "\n".join([message or f"{name} without a message", *notes])}
 
 
 def _retrying(policy: RetryPolicy) -> AsyncRetrying:
@@ -245,7 +262,7 @@ def _retrying(policy: RetryPolicy) -> AsyncRetrying:
 
 
 def _may_succeed_later(error: BaseException) -> bool:
-    """Our own errors say what must be changed first, but for those of systems that come back by themselves."""
+    """Retry foreign exceptions, and ours only when the system may recover by itself."""
     if isinstance(error, SealflowError):
         return isinstance(error, ProviderUnavailableError | StoreUnavailableError)
     return isinstance(error, Exception)

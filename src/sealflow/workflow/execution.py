@@ -1,16 +1,28 @@
-"""What is known of a run: the state of each node, its outputs, its error. Never a secret's value."""
+"""The record of a run: the state of each node, its outputs, its error. Never a secret's value."""
 
 from __future__ import annotations
 
 import json
+import re
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sealflow.errors import NodeStateError
+from sealflow.errors import NodeStateError, WorkflowError
 from sealflow.model import times
+from sealflow.resolver.plain import MAX_DEPTH
+from sealflow.wording import UNPRINTABLE, printed
+
+_MOST_ITEMS = 10_000_000
+"""Items of one output: a structure that refers to itself many times over would never end."""
+
+_MOST_BITS = 14_000
+"""Bits of the longest integer; Python refuses to write more than 4,300 digits."""
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class NodeState(StrEnum):
@@ -100,7 +112,44 @@ class Execution:
 
     def to_json(self, indent: int | None = 2) -> str:
         """Return ``to_dict`` as JSON text."""
-        return json.dumps(self.to_dict(), indent=indent, ensure_ascii=False)
+        text = json.dumps(self.to_dict(), indent=indent, ensure_ascii=False, allow_nan=False)
+        return _SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def check_data(value: Any, what: str) -> None:
+    """Raise WorkflowError where data cannot be passed on and saved: it is too deep, cyclic, too much, or not printable."""
+    waiting: list[tuple[Any, int]] = [(value, 0)]
+    seen = 0
+    problem = None
+    while waiting and problem is None:
+        item, depth = waiting.pop()
+        seen += 1
+        if isinstance(item, str | float | bytes | None):
+            continue
+        if isinstance(item, Mapping | list | tuple):
+            problem, parts = _parts(item)
+            waiting += [(part, depth + 1) for part in parts]
+            if depth > MAX_DEPTH:
+                problem = f"contains itself or is nested more than {MAX_DEPTH} levels deep"
+            elif len(waiting) + seen > _MOST_ITEMS:
+                problem = f"holds more than {_MOST_ITEMS:,} items"
+        elif isinstance(item, int) and item.bit_length() > _MOST_BITS:
+            problem = (
+                f"holds an integer of {item.bit_length():,} bits, which is too long to be written in decimal"
+            )
+        elif printed(item).startswith(UNPRINTABLE):
+            problem = f"holds an object that {printed(item)[1:-1]}"
+    if problem is not None:
+        raise WorkflowError(
+            f"{what} {problem}", hint="Give JSON-like data: strings, numbers, lists and mappings"
+        )
+
+
+def _parts(container: Any) -> tuple[str | None, list[Any]]:
+    try:
+        return None, list(container.values() if isinstance(container, Mapping) else container)
+    except Exception as error:  # noqa: BLE001 - a mapping or list of somebody else's making
+        return f"holds a {type(container).__name__} that raises {type(error).__name__} when it is read", []
 
 
 def _time(moment: datetime | None) -> str | None:
