@@ -185,7 +185,7 @@ def test_run_prints_the_contract(cli, store, own_world, server):
     assert server.seen[0].headers["X-T"] == "ghp-hunter2"
     strict = cli("run", str(path), "--strict")
     assert strict.code == 1
-    assert "b: gave this to its error port" in strict.err
+    assert "b: sent this to its error port" in strict.err
     assert "a  ok  200" in strict.out
 
 

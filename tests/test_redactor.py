@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import threading
 from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
@@ -98,3 +99,88 @@ def test_no_value_survives_in_any_text(values, between):
     cleaned = redactor.clean(between.join(values))
     for value in values:
         assert value not in cleaned.replace("***", "\x00\x01") or value in between + between
+
+
+class _Slow(str):
+    """A value that takes until ``go`` to be encoded, so that other threads clean in the middle of indexing."""
+
+    __slots__ = ("begun", "go")
+
+    def __new__(cls, text):
+        made = super().__new__(cls, text)
+        made.begun, made.go = threading.Event(), threading.Event()
+        return made
+
+    def splitlines(self, keepends=False):
+        self.begun.set()
+        assert self.go.wait(20)
+        return super().splitlines(keepends)
+
+
+def test_a_value_that_is_added_while_others_clean_is_masked_by_all_of_them():
+    """The large value holds up the indexing of the token; who cleans meanwhile waits for it."""
+    redactor = Redactor()
+    redactor.add("an earlier value")
+    redactor.clean("make the first index")
+    large = _Slow("large value")
+    redactor.add([large, "hunter2-token"])
+    results: list[str] = []
+    first = threading.Thread(target=redactor.clean, args=("whatever",))
+    first.start()
+    assert large.begun.wait(20)
+    others = [
+        threading.Thread(target=lambda: results.append(redactor.clean("hunter2-token"))) for _ in range(4)
+    ]
+    for thread in others:
+        thread.start()
+    for thread in others:
+        thread.join(0.05)  # what did not wait would have answered by now
+    assert results == []
+    large.go.set()
+    for thread in (first, *others):
+        thread.join(20)
+    assert results == ["***"] * 4
+
+
+def test_a_value_added_while_the_index_is_made_is_in_the_next(monkeypatch):
+    redactor = Redactor()
+    large = _Slow("large value")
+    redactor.add(large)
+    first = threading.Thread(target=redactor.clean, args=("whatever",))
+    first.start()
+    assert large.begun.wait(20)
+    redactor.add("hunter2-token")
+    large.go.set()
+    assert redactor.clean("hunter2-token") == "***"
+    first.join(20)
+
+
+def test_a_finalizer_that_cleans_in_the_middle_of_indexing_does_not_lock_up():
+    redactor = Redactor()
+
+    class Cleaning(str):
+        __slots__ = ()
+
+        def splitlines(self, keepends=False):
+            cleaned.append(
+                redactor.clean("hunter2-token") if not cleaned.append("begun") and len(cleaned) < 3 else ""
+            )
+            return super().splitlines(keepends)
+
+    cleaned: list[str] = []
+    redactor.add([Cleaning("large value"), "hunter2-token"])
+    thread = threading.Thread(target=redactor.clean, args=("whatever",), daemon=True)
+    thread.start()
+    thread.join(20)
+    assert not thread.is_alive()
+    assert "***" in cleaned
+
+
+def test_nothing_new_costs_no_new_index():
+    redactor = Redactor()
+    redactor.add("hunter2-token")
+    redactor.clean("x")
+    before = redactor._index._automaton
+    redactor.add("hunter2-token")
+    redactor.clean("x")
+    assert redactor._index._automaton is before

@@ -102,9 +102,14 @@ def withheld_sdk_logs() -> Iterator[None]:
 
 def cleaned(text: str) -> str:
     """Return ``text`` without the values of any run that may still log or print."""
-    for kept in tuple(_kept):
-        text = kept.clean(text)
+    for clean in active_cleaners():
+        text = clean(text)
     return text
+
+
+def active_cleaners() -> tuple[Clean, ...]:
+    """Return the cleaners of the runs that may still log or print."""
+    return tuple(kept.clean for kept in tuple(_kept))
 
 
 def _prune() -> None:

@@ -16,6 +16,7 @@ import click
 
 from sealflow import __version__
 from sealflow.errors import SealflowError
+from sealflow.logs import cleaned
 from sealflow.wording import holds_key, without_keys
 
 _COMMANDS = {
@@ -64,11 +65,19 @@ def app() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the console script."""
-    sys.exit(run(arguments))
+    sys.exit(_run(arguments))
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
+    streams = sys.stdout, sys.stderr
+    try:
+        return _run(arguments)
+    finally:
+        sys.stdout, sys.stderr = streams
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     _no_core_dumps()
     warnings.showwarning = _show_warning
     arguments = list(sys.argv[1:] if arguments is None else arguments)
@@ -90,16 +99,15 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except SealflowError as error:
         return _say(str(error), 1)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what read our output has gone
+        # The process that read our output has ended.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), getattr(sys.stdout, "real", sys.stdout).fileno())
         return 1
     except OSError as error:
         return _say(
             f"{error.filename or 'a file'} cannot be used ({error.strerror or type(error).__name__})", 1
         )
-    except Exception as error:  # noqa: BLE001 - a mistake of ours; its text may hold anything, so it is not shown
-        return _say(
-            f"a mistake in sealflow itself ({type(error).__name__} in {_where(error)}). Please report it", 1
-        )
+    except Exception as error:  # noqa: BLE001 - a defect of ours; its message may contain a value, so it is not shown
+        return _say(f"internal error ({type(error).__name__} in {_where(error)}). Please report it", 1)
 
 
 def _usage(error: click.UsageError) -> int:
@@ -112,7 +120,7 @@ def _usage(error: click.UsageError) -> int:
 
 
 def _say(message: str, code: int) -> int:
-    click.echo(f"sealflow: {without_keys(' '.join(message.split()))}", err=True)
+    click.echo(f"sealflow: {without_keys(cleaned(' '.join(message.split())))}", err=True)
     return code
 
 
@@ -132,7 +140,7 @@ def _where(error: Exception) -> str:
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    click.echo(f"sealflow: warning: {without_keys(str(message))}", err=True)
+    click.echo(f"sealflow: warning: {without_keys(cleaned(str(message)))}", err=True)
 
 
 def _no_core_dumps() -> None:

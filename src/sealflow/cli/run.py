@@ -9,12 +9,13 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from sealflow.cli.check import needs_trust
 from sealflow.cli.common import json_option, read_input, read_json
+from sealflow.cli.output import clean_output
 from sealflow.cli.provider import config_option
 from sealflow.cli.trust import trust_for_this_command, trust_option
 from sealflow.errors import TrustError
@@ -71,14 +72,17 @@ def run(
         trust_for_this_command([file.absolute().parent])
     workflow = _load(file, config)
     limits = {"max_concurrency": max_concurrency, "timeout": timeout}
-    execution = _execute(workflow, _input(input_), config, file.absolute().parent, limits, quiet=as_json)
+    inputs = _input(input_)
+    output = clean_output()
+    execution = _execute(workflow, inputs, config, file.absolute().parent, limits, quiet=as_json)
+    output.finish()
     for warning in execution.warnings:
         click.echo(f"sealflow: warning: {warning}", err=True)
     unhandled = list(unhandled_errors(workflow, execution))
     if as_json:
-        click.echo(execution.to_json())
+        click.echo(execution.to_json(), file=output.real)
     else:
-        _print_summary(execution, unhandled)
+        _print_summary(execution, unhandled, output.real)
     if execution.status != "completed" or (strict and unhandled):
         click.get_current_context().exit(1)
 
@@ -147,7 +151,11 @@ def _progress(workflow: Workflow, *, quiet: bool) -> Iterator[OnChange | None]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    # The terminal itself: what nodes print is cleaned on its own way, and rich must not take it over.
+    console = Console(file=getattr(sys.stderr, "stream", sys.stderr))
+    with Progress(
+        *columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False
+    ) as progress:
         task = progress.add_task("", total=len(workflow.nodes))
 
         def on_change(execution: Execution, _: NodeRun) -> None:
@@ -158,20 +166,20 @@ def _progress(workflow: Workflow, *, quiet: bool) -> Iterator[OnChange | None]:
         yield on_change
 
 
-def _print_summary(execution: Execution, unhandled: list[str]) -> None:
+def _print_summary(execution: Execution, unhandled: list[str], stdout: TextIO) -> None:
     width = max((len(name) for name in execution.nodes), default=0)
     for name, item in execution.nodes.items():
-        click.echo(f"{name.ljust(width)}  {_SIGNS.get(item.state, item.state)}{_detail(item)}")
+        click.echo(f"{name.ljust(width)}  {_SIGNS.get(item.state, item.state)}{_detail(item)}", file=stdout)
     for name in unhandled:
         problem = execution.nodes[name].outputs["error"]
-        said = f"{problem.get('type')}: {problem.get('message')}" if isinstance(problem, dict) else ""
-        click.echo(f"{name}: gave this to its error port, and no link takes it up: {said}", err=True)
-    click.echo(f"{execution.workflow}: {execution.status}")
+        detail = f"{problem.get('type')}: {problem.get('message')}" if isinstance(problem, dict) else ""
+        click.echo(f"{name}: sent this to its error port, and no link takes it up: {detail}", err=True)
+    click.echo(f"{execution.workflow}: {execution.status}", file=stdout)
 
 
 def _detail(item: NodeRun) -> str:
     if item.error is not None:
-        return f"  {item.error['type']}: {item.error['message']}"
+        return f"  {item.error['type']}: {' '.join(item.error['message'].split())}"
     if item.reason is not None:
         return f"  {item.reason}"
     output = item.outputs.get("output")

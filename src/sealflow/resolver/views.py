@@ -24,7 +24,7 @@ _PERCENT = re.compile(
 _BACKSLASH = re.compile(
     r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\u\{[0-9a-fA-F]{1,6}\}|\\U[0-9a-fA-F]{8}|"
     + _UTF8.format(p=r"\\x", x="[0-9a-fA-F]")
-    + r"|\\[2-3][0-7]{2}(?:\\2[0-7]{2}){1,3}|\\[0-3][0-7]{2}|\\\r?\n|\\."
+    + r"|\\[2-3][0-7]{2}(?:\\2[0-7]{2}){1,3}|\\[0-3][0-7]{2}|\\[\s\S]"
 )
 _ENTITY = re.compile(r"&(?:#[0-9]{1,8}|#[xX][0-9a-fA-F]{1,7}|[A-Za-z][A-Za-z0-9]{1,31});?")
 _CP1252 = {
@@ -251,7 +251,7 @@ def _backslash(token: str) -> str:
         return _from_bytes(bytes.fromhex(token.replace("\\x", "")))
     if kind.isdigit() and len(token) > 2:
         return _from_bytes(bytes(int(code, 8) for code in token.split("\\")[1:]))
-    return "" if kind in "\r\n" else _NAMED.get(kind, kind)
+    return "" if kind == "\n" else _NAMED.get(kind, kind)
 
 
 def _char(code: int) -> str:
