@@ -180,6 +180,14 @@ def test_the_variable_cannot_make_a_folder_of_others_trusted(folder, monkeypatch
     assert not is_trusted(folder)
 
 
+def test_the_name_of_a_folder_does_not_reach_the_terminal_raw(tmp_path):
+    folder = tmp_path / "a\x1b[2Jb\nc"
+    folder.mkdir(mode=0o700)
+    with pytest.raises(TrustError) as caught:
+        require_trusted_file(folder / "w.yaml", "it")
+    assert str(caught.value).isprintable()
+
+
 def test_trust_for_one_command_ends_with_it(folder):
     with trusting(folder):
         assert is_trusted(folder)
@@ -392,7 +400,7 @@ def test_on_a_terminal_run_asks_once_and_remembers(store, folder, own_world, ser
     assert process.wait(60) == 0
     process.stdout.close()
     os.close(main)
-    assert f"Trust {folder}" in shown.decode()
+    assert f"Trust '{folder}'" in shown.decode()
     assert is_trusted(folder)
     assert len(server.seen) == 1
 
@@ -478,6 +486,14 @@ async def test_a_link_out_of_the_folder_is_not_imported(folder, own_path, tmp_pa
     (folder / "trust_helpers_3.py").symlink_to(tmp_path / "outside.py")
     assert "leads out of" in await call(folder, "trust_helpers_3:f")
     assert not (tmp_path / "canary").exists()
+
+
+@pytest.mark.parametrize("which", ["file", "package"])
+async def test_a_module_that_others_may_write_to_is_not_imported(folder, own_path, which):
+    (folder / "trust_helpers_5").mkdir(mode=0o700)
+    (folder / "trust_helpers_5" / "sub.py").write_text("def f(): ...\n")
+    {"file": folder / "trust_helpers_5" / "sub.py", "package": folder / "trust_helpers_5"}[which].chmod(0o777)
+    assert "other users may write" in await call(folder, "trust_helpers_5.sub:f")
 
 
 async def test_the_current_directory_is_not_searched(folder, own_world, own_path):

@@ -52,10 +52,12 @@ def trust_folder(folder: str | os.PathLike[str]) -> Path:
     """
     path = _resolved(folder)
     if path is None or not path.is_dir():
-        raise TrustError(f"{folder} is not a directory", hint="Name the folder of your workflow files")
+        raise TrustError(
+            f"{_shown(folder)} is not a directory", hint="Name the folder of your workflow files"
+        )
     problem = _writable_by_others(path, path)
     if problem is not None:
-        raise TrustError(f"{path} cannot be trusted: {problem[0]}", hint=problem[1])
+        raise TrustError(f"{_shown(path)} cannot be trusted: {problem[0]}", hint=problem[1])
     with _locked():
         others = [item for item in _read() if item.path != path]
         _write([*others, TrustedFolder(path, path.stat().st_uid)])
@@ -106,7 +108,9 @@ def require_trusted_file(path: Path, what: str) -> Path:
     require_trust(path.parent, what)
     resolved = _resolved(path)
     if resolved is None:
-        raise TrustError(f"{what} needs a folder that you trust: {path} does not exist", hint="Correct it")
+        raise TrustError(
+            f"{what} needs a folder that you trust: {_shown(path)} does not exist", hint="Correct it"
+        )
     require_trust(resolved.parent, what)
     problem = _writable(resolved, resolved.stat())
     if problem is not None:
@@ -125,17 +129,32 @@ def find_file_problem(path: Path) -> TrustError | None:
 
 def trust_hint(folder: Path) -> str:
     """Return what a message says to do where a folder is not trusted."""
-    return f"If you trust what is in it, run: sealflow trust {shlex.quote(str(folder))}"
+    return f"If you trust what is in it, run: sealflow trust {_quoted(folder)}"
+
+
+def find_writer(path: Path) -> tuple[str, str] | None:
+    """Return who else may change a file or folder, and what to do; None where only this user and root may."""
+    return _writable(path, path.stat())
+
+
+def _quoted(path: Path) -> str:
+    """Return a path as a shell takes it; a name that would change what a terminal shows is spelled out."""
+    return shlex.quote(str(path)) if str(path).isprintable() else repr(str(path))
+
+
+def _shown(path: str | os.PathLike[str]) -> str:
+    text = os.fspath(path)
+    return text if text.isprintable() else repr(text)
 
 
 def _problem(folder: str | os.PathLike[str]) -> tuple[str, str] | None:
     """Return why ``folder`` is not trusted, and what to do; None when it is."""
     path = _resolved(folder)
     if path is None:
-        return f"{folder} does not exist", "Correct the path"
+        return f"{_shown(folder)} does not exist", "Correct the path"
     above = next((root for root in _roots() if path == root or root in path.parents), None)
     if above is None:
-        return f"you have not trusted {path}", trust_hint(path)
+        return f"you have not trusted {_shown(path)}", trust_hint(path)
     return _writable_by_others(path, above)
 
 
@@ -186,11 +205,11 @@ def _writable_by_others(path: Path, root: Path) -> tuple[str, str] | None:
 
 def _writable(path: Path, status: os.stat_result) -> tuple[str, str] | None:
     if status.st_uid not in (0, os.geteuid()):
-        return f"{path} belongs to another user", "Use a copy that belongs to you"
+        return f"{_shown(path)} belongs to another user", "Use a copy that belongs to you"
     if status.st_mode & stat.S_IWOTH or (
         status.st_mode & stat.S_IWGRP and not _is_private_group(status.st_gid)
     ):
-        return f"other users may write to {path}", f"Run: chmod go-w {shlex.quote(str(path))}"
+        return f"other users may write to {_shown(path)}", f"Run: chmod go-w {_quoted(path)}"
     return None
 
 

@@ -95,7 +95,8 @@ def _load(file: Path, config: Path | None) -> Workflow:
     if problem is not None and _may_ask() and needs_trust(file, config):
         folder = file.resolve().parent
         if click.confirm(
-            f"The workflow needs a folder that you trust. Trust {folder} and all that is in it?", err=True
+            f"The workflow needs a folder that you trust. Trust {str(folder)!r} and all that is in it?",
+            err=True,
         ):
             trust_folder(folder)
             problem = find_file_problem(file)

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from sealflow.errors import WorkflowError
 from sealflow.model.names import NAME_RULE, is_name
 from sealflow.plugins import Plugins
+from sealflow.trust import find_writer
 
 FUNCTIONS: Plugins[Callable[..., Any]] = Plugins(
     "sealflow.functions", {}, what="function", error=WorkflowError
@@ -73,8 +74,12 @@ def _check_file(module_name: str, folder: Path) -> None:
                 f"there is no module {module_name!r} in {folder}",
                 "Put it beside the workflow file, or register the function with @sealflow.function",
             )
-        if not (file or package).resolve().is_relative_to(folder):
-            raise _error(f"the module {module_name!r} is a link that leads out of {folder}", "Copy it")
+        for place in (place for place in (package, file) if place is not None and place.exists()):
+            if not place.resolve().is_relative_to(folder):
+                raise _error(f"the module {module_name!r} is a link that leads out of {folder}", "Copy it")
+            writer = find_writer(place)
+            if writer is not None:
+                raise _error(f"the module {module_name!r} is not imported: {writer[0]}", writer[1])
         path = package
     top = module_name.partition(".")[0]
     if top in sys.stdlib_module_names or top == "sealflow" or _is_elsewhere(top, folder):

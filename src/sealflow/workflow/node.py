@@ -32,7 +32,7 @@ class Outputs(dict[str, Any]):
     """
 
 
-class Retry(Exception):  # noqa: N818 - it asks for something, it is no error of its own
+class Retry(Exception):  # noqa: N818 - it asks for another attempt, and is not an error
     """Raised by ``process`` to be tried again; after the last attempt ``outputs`` are what the node gives.
 
     ``after``: seconds that the other side asked to wait, or None.
@@ -191,9 +191,11 @@ class BaseNode:
         timeout: float | None = None,
     ) -> None:
         if not is_name(name):
-            raise WorkflowError(f"{shown(name)} is no node name", hint=NAME_RULE)
+            raise WorkflowError(f"{shown(name)} is not a valid node name", hint=NAME_RULE)
         if not isinstance(config, Mapping | None):
-            raise WorkflowError(f"the config of the node {name!r} is no mapping", hint="Give {field: value}")
+            raise WorkflowError(
+                f"the config of the node {name!r} is not a mapping", hint="Give {field: value}"
+            )
         self.name = name
         self.retry = retry if isinstance(retry, RetryPolicy) else RetryPolicy.model_validate(retry or {})
         if timeout is not None and not 0 < timeout <= 7 * 86400:

@@ -67,7 +67,7 @@ def _a_reference_decides(written: Any, loc: tuple[str | int, ...], kind: str) ->
             break
         elif index == len(loc) - 1:
             return False  # a field that is missing
-        # Otherwise the part is no key but the name of one form of a union.
+        # Otherwise the part is not a key but the name of one form of a union.
     if isinstance(value, str):
         return bool(find_references(value))
     return kind in ("value_error", "assertion_error") and bool(find_references(value))

@@ -193,7 +193,7 @@ class Workflow:
     def dump(self, path: str | os.PathLike[str] | None = None, format: str | None = None) -> str:  # noqa: A002
         """Return the document as text, ``yaml`` or ``json``, and write it to ``path`` where one is given.
 
-        The format is taken from the path's ending, else YAML. Configs stand in it as they were written.
+        The format is taken from the path's ending, else YAML. It has the configs as they were written.
         """
         if format not in (None, "yaml", "json"):
             raise WorkflowError(f"there is no workflow format {format!r}", hint="Use yaml or json")
