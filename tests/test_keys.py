@@ -114,7 +114,7 @@ def test_a_rotation_wraps_for_every_master_key(tmp_path, any_service, key):
     with pytest.raises(MissingMasterKeyError, match=other.kek_id):
         StoreKeys(any_service).rotate_dek()
     assert states(any_service) == ["active"]
-    access_of(any_service).cipher.sources = (key, other)
+    access_of(any_service).cipher._seal.sources = (key, other)
     StoreKeys(any_service).rotate_dek()
     fill(any_service, 2)
     StoreKeys(any_service).reencrypt()
@@ -273,7 +273,7 @@ def test_four_readers_see_nothing_of_a_change_of_all_keys(tmp_path, any_service,
         for reader in readers:
             assert reader.stdout.readline() == "ready\n"
         StoreKeys(any_service).add(new)
-        access_of(any_service).cipher.sources = (key, new)
+        access_of(any_service).cipher._seal.sources = (key, new)
         StoreKeys(any_service).rotate_dek()
         assert StoreKeys(any_service).reencrypt() == (count, ())
         with open_service(path, master_key=new) as service:
@@ -286,7 +286,7 @@ def test_four_readers_see_nothing_of_a_change_of_all_keys(tmp_path, any_service,
         stop.set()
         inside.join()
         told = [reader.communicate(timeout=100) for reader in readers]
-    access_of(any_service).cipher.sources = (key, new)
+    access_of(any_service).cipher._seal.sources = (key, new)
     assert failures == []
     for reader, (out, err) in zip(readers, told, strict=True):
         assert reader.returncode == 0, err

@@ -90,7 +90,7 @@ def test_moving_to_where_it_is_changes_nothing(filled, settings, backend):
 def test_who_had_it_open_neither_writes_into_the_old_store_nor_reads_from_it(
     filled, settings, backend, monkeypatch
 ):
-    monkeypatch.setattr("sealflow.stores.sqlite.LOOK_SECONDS", 0)
+    monkeypatch.setattr("sealflow.stores.sqlite_connections.LOOK_SECONDS", 0)
     assert filled.get_secret("b").data == {"value": "value-b"}
     filled.update_secret("b", {"value": "value-b2"})
     move_store(settings, {"sqlite": "file", "file": "sqlite"}[backend])

@@ -19,14 +19,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sealflow.errors import AuditError, StoreError
+from sealflow.errors import AuditError, DamagedRecordError, StoreError, attempt
 from sealflow.model.names import is_name
-from sealflow.stores import private_files
+from sealflow.stores.folder import Folder
 from sealflow.stores.lock import StoreLock
 
 FILE = "audit.log"
 BATCH_SECONDS = 0.1
 _GENESIS = "0" * 64
+_HEAD_BYTES = 4096  # ours are 107
+_MAX_LINE = 1 << 20
+_MAX_BREAKS = 100
 
 
 class Event(NamedTuple):
@@ -65,8 +68,10 @@ class AuditLog:
     def __init__(self, path: Path, *, required: bool = False) -> None:
         self.path = path
         self.required = required
-        self._head = path.with_name(path.name + ".head")
-        self._lock = StoreLock(path.with_name(path.name + ".lock"))
+        self._folder = Folder(path.parent)
+        self._name = path.name
+        self._head = f"{path.name}.head"
+        self._lock = StoreLock(self._folder, f"{path.name}.lock")
         self._mutex = threading.Lock()
         self._waiting: list[tuple[float, Event]] = []
         self._timer: threading.Timer | None = None
@@ -97,15 +102,12 @@ class AuditLog:
                 self._timer = None
         if not waiting or self._pid != os.getpid():
             return
-        problem = None
-        try:
-            self._append(waiting)
-        except (StoreError, OSError) as error:
-            problem = str(error)
+        _, error = attempt((StoreError, OSError), self._append, waiting)
+        problem = None if error is None else str(error)
         if problem is not None and self.required:
             raise AuditError(
                 f"the audit trail {self.path} cannot be written ({problem})",
-                hint="Make room, or make it writable",
+                hint="Free some space, or make it writable",
             )
         if problem is not None and not self._failed:
             self._failed = True
@@ -121,66 +123,55 @@ class AuditLog:
     def events(self) -> Iterator[dict[str, Any]]:
         """Yield the lines that can be read, oldest first."""
         for line in self._lines():
-            try:
-                found = json.loads(line)
-            except ValueError:
-                continue
+            found, _ = attempt((ValueError, RecursionError), json.loads, line)
             if isinstance(found, dict):
                 yield found
 
     def verify(self) -> tuple[int, list[Break]]:
-        """Return how many lines there are, and every place where the chain is broken."""
-        with self._lock.held():
-            lines = list(self._lines())
-            count, head = self._read_head()
+        """Return how many lines there are, and the places where the chain is broken, the first hundred of them."""
         breaks: list[Break] = []
-        previous = _GENESIS
-        for number, line in enumerate(lines, 1):
-            try:
-                said = json.loads(line)["previous"]
-            except (ValueError, KeyError, TypeError):
-                said = None
-            if said != previous:
-                breaks.append(
-                    Break(
-                        number,
-                        "it does not follow the line before it: one of the two was changed, removed or moved",
+        number, previous = 0, _GENESIS
+        with self._lock.held():
+            count, head = self._read_head()
+            for number, line in enumerate(self._lines(), 1):
+                if _previous(line) != previous:
+                    breaks.append(
+                        Break(
+                            number,
+                            "it does not follow the line before it: one of the two was changed, removed or moved",
+                        )
                     )
-                )
-            previous = _hash(line + "\n")
-            if number == count and previous != head:
-                breaks.append(Break(number, "it is not the line that was written here last"))
-        if len(lines) < count:
-            breaks.append(Break(len(lines) + 1, f"{count - len(lines)} lines are missing at the end"))
-        return len(lines), breaks
+                previous = _hash(line)
+                if number == count and previous != head:
+                    breaks.append(Break(number, "it is not the line that was written here last"))
+                if len(breaks) >= _MAX_BREAKS:
+                    return number, breaks
+        if number < count:
+            breaks.append(Break(number + 1, f"{count - number} lines are missing at the end"))
+        return number, breaks
 
     def _append(self, waiting: list[tuple[float, Event]]) -> None:
         with self._lock.held():
             count, previous = self._read_head()
-            descriptor = os.open(
-                self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-            )
+            descriptor = self._folder.open_file(self._name, os.O_RDWR | os.O_APPEND | os.O_CREAT)
             try:
-                if os.fstat(descriptor).st_mode & 0o777 != 0o600:
-                    os.fchmod(descriptor, 0o600)
-                count, previous = self._caught_up(descriptor, count, previous)
-                lines: list[str] = []
+                count, previous = self._catch_up(descriptor, count, previous)
+                lines: list[bytes] = []
                 for moment, event in waiting:
                     begin = self._begin(moment, event)
                     for name, version, source in event.secrets:
                         line = (
                             f'{begin},"secret":{_json(name)},"version":{"null" if version is None else version},'
                             f'"source":{_json(source)},"previous":"{previous}"}}\n'
-                        )
+                        ).encode()
                         previous = _hash(line)
                         lines.append(line)
-                count += len(lines)
-                _write_all(descriptor, "".join(lines).encode())
+                _write_all(descriptor, b"".join(lines))
                 if self.required:
                     os.fsync(descriptor)
+                self._write_head(count + len(lines), os.fstat(descriptor).st_size, previous)
             finally:
                 os.close(descriptor)
-            self._write_head(count, previous)
 
     def _begin(self, moment: float, event: Event) -> str:
         """Return what the lines of one event have in common; put together by hand, as each read waits for it."""
@@ -191,48 +182,52 @@ class AuditLog:
             f'"execution":{_json(event.execution)},"node":{_json(event.node)}'
         )
 
-    def _caught_up(self, descriptor: int, count: int, previous: str) -> tuple[int, str]:
+    def _catch_up(self, descriptor: int, count: int, previous: str) -> tuple[int, str]:
         """Follow lines that a killed process wrote and did not count; cut off half a line."""
         if os.fstat(descriptor).st_size == self._head_size():
             return count, previous
-        lines = list(self._lines())
-        content = b"".join((line + "\n").encode() for line in lines)
-        if os.fstat(descriptor).st_size > len(content):
-            os.ftruncate(descriptor, len(content))
-        return max(count, len(lines)), _hash(lines[-1] + "\n") if lines else previous
+        number, size, last = 0, 0, b""
+        for line in self._lines():
+            number, size, last = number + 1, size + len(line), line
+        if os.fstat(descriptor).st_size > size:
+            os.ftruncate(descriptor, size)
+        return max(count, number), _hash(last) if last else previous
 
-    def _lines(self) -> Iterator[str]:
+    def _lines(self) -> Iterator[bytes]:
+        """Yield the whole lines, each with its end; DamagedRecordError for one that is longer than ours ever are."""
         try:
-            content = self.path.read_bytes()
+            descriptor = self._folder.open_file(self._name, os.O_RDONLY)
         except FileNotFoundError:
             return
-        except OSError as error:
-            private_files.raise_for(error, self.path, "read")
-        whole, _, _ = content.rpartition(b"\n")
-        if whole:
-            yield from whole.decode("utf-8", "replace").split("\n")
+        with os.fdopen(descriptor, "rb") as file:
+            while line := file.readline(_MAX_LINE):
+                if line.endswith(b"\n"):
+                    yield line
+                elif len(line) == _MAX_LINE:
+                    raise DamagedRecordError(
+                        f"{self.path} holds a line of more than {_MAX_LINE} bytes, which sealflow never writes",
+                        hint="Find out who can write to the store; move the trail away with its .head: a new one begins",
+                    )
 
     def _read_head(self) -> tuple[int, str]:
-        try:
-            count, _, head = self._head.read_text(encoding="ascii").split()
-            return int(count), head
-        except FileNotFoundError:
+        """Return the number of lines and the hash of the last; a damaged head counts none."""
+        content, error = attempt((FileNotFoundError,), self._folder.read, self._head, _HEAD_BYTES)
+        if error is not None or content is None:
             return 0, _GENESIS
-        except (OSError, ValueError):
-            return 0, "damaged"
+        found, _ = attempt((ValueError,), _parse_head, content)
+        return (0, "damaged") if found is None else (found[0], found[2])
 
     def _head_size(self) -> int:
-        try:
-            return int(self._head.read_text(encoding="ascii").split()[1])
-        except (OSError, ValueError, IndexError):
-            return -1
+        """Return the size of the trail as the head has it; -1 where it says none."""
+        content, _ = attempt((FileNotFoundError,), self._folder.read, self._head, _HEAD_BYTES)
+        found, _ = attempt((ValueError,), _parse_head, content or b"")
+        return -1 if found is None else found[1]
 
-    def _write_head(self, count: int, head: str) -> None:
-        descriptor = os.open(self._head, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    def _write_head(self, count: int, size: int, last: str) -> None:
+        descriptor = self._folder.open_file(self._head, os.O_RDWR | os.O_CREAT)
         try:
-            os.fchmod(descriptor, 0o600)
             # One short write of fixed length: readers hold the lock, and a crash is caught up with.
-            os.pwrite(descriptor, f"{count:020d} {self.path.stat().st_size:020d} {head}\n".encode(), 0)
+            os.pwrite(descriptor, f"{count:020d} {size:020d} {last}\n".encode(), 0)
         finally:
             os.close(descriptor)
 
@@ -255,8 +250,20 @@ def _write_all(descriptor: int, content: bytes) -> None:
         raise
 
 
-def _hash(line: str) -> str:
-    return hashlib.sha256(line.encode()).hexdigest()
+def _hash(line: bytes) -> str:
+    return hashlib.sha256(line).hexdigest()
+
+
+def _previous(line: bytes) -> object:
+    """Return the hash that a line says it follows; None where it says none."""
+    found, _ = attempt((ValueError, RecursionError), json.loads, line)
+    return found.get("previous") if isinstance(found, dict) else None
+
+
+def _parse_head(content: bytes) -> tuple[int, int, str]:
+    """Return count, size and last hash; raises ValueError."""
+    count, size, last = content.decode("ascii").split()
+    return int(count), int(size), last
 
 
 def _json(text: str | None) -> str:

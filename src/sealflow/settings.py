@@ -48,16 +48,20 @@ def is_own_variable(name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """``path``: absolute storage directory. ``backend``: a backend's name, or None for the default."""
+    """``path``: absolute storage directory. ``backend``: a backend's name, or None for the default.
+
+    ``is_default``: nobody chose the path; it is the one under the current directory.
+    """
 
     path: Path
     backend: str | None
+    is_default: bool = False
 
     @classmethod
     def load(cls, path: str | os.PathLike[str] | None = None, backend: str | None = None) -> Settings:
         """Take what is given; where it is missing, the variable; where that is empty, the default."""
-        chosen = path or os.environ.get(STORAGE_PATH) or DEFAULT_PATH
-        text = os.fspath(chosen)
+        chosen = path or os.environ.get(STORAGE_PATH)
+        text = os.fspath(chosen or DEFAULT_PATH)
         if "\0" in text:
             raise SettingsError("the storage path holds a NUL character", hint=f"Correct {STORAGE_PATH}")
         if holds_key(text) and not os.path.lexists(text):
@@ -66,4 +70,6 @@ class Settings:
                 hint=f"Put a master key into {MASTER_KEY}, and a directory into {STORAGE_PATH}",
             )
         backend = backend or os.environ.get(STORAGE_BACKEND) or None
-        return cls(Path(text).expanduser().absolute(), backend.strip().lower() if backend else None)
+        return cls(
+            Path(text).expanduser().absolute(), backend.strip().lower() if backend else None, not chosen
+        )

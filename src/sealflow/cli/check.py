@@ -87,10 +87,8 @@ def known_secrets() -> Known:
         registry = open_registry(Settings.load())
     except StoreUnavailableError as error:
         return Known({}, error)
-    try:
+    with registry:
         return Known({info.name: info for info in list_infos(registry)})
-    finally:
-        registry.close()
 
 
 def needs_trust(file: Path, config: Path | None) -> bool:

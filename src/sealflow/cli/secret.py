@@ -161,11 +161,8 @@ def list_(type_name: str | None, tags: tuple[str, ...], expiring: str | None, as
     """List the secrets: metadata, no values, and no master key needed."""
     from sealflow.service.describe import list_infos
 
-    registry = open_listing()
-    try:
+    with open_listing() as registry:
         infos = list_infos(registry, type_name, tags)
-    finally:
-        registry.close()
     if expiring is not None:
         limit = times.now() + times.read_days(expiring, "--expiring")
         infos = [info for info in infos if info.metadata.policy.expired(limit)]

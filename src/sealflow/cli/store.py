@@ -51,10 +51,10 @@ def init(backend: str | None, keychain: str | None, as_json: bool) -> None:
         raise
     if "keychain" in made:
         os.environ[MASTER_KEY_KEYCHAIN] = made["keychain"]
-    with_key = _check_key(settings, registry)
-    if "store" in made:
-        record_event(settings, key_event("key_create", registry.keyring().keks[0].kek_id))
-    registry.close()
+    with registry:
+        with_key = _check_key(settings, registry)
+        if "store" in made:
+            record_event(settings, key_event("key_create", registry.keyring().keks[0].kek_id))
     trusted = _trust_this_folder()
     result = {
         "path": str(settings.path),
@@ -185,11 +185,8 @@ def migrate(target: str | None, remove_old: bool, yes: bool, as_json: bool) -> N
 @json_option
 def status(as_json: bool) -> None:
     """Show where the store is, its backend, schema, keys and files. Needs no master key."""
-    registry = open_registry(Settings.load())
-    try:
+    with open_registry(Settings.load()) as registry:
         found, keyring = registry.status(), registry.keyring()
-    finally:
-        registry.close()
     described = {
         "path": str(found.path),
         "backend": found.backend,

@@ -100,6 +100,10 @@ class StoredSecret(NamedTuple):
         """Return where the record of one of its versions belongs."""
         return RecordPlace(self.id, self.name, kept.version, kept.type, kept.policy)
 
+    def at(self, kept: StoredVersion) -> StoredRecord:
+        """Return one of its versions, flat."""
+        return StoredRecord(*self[:6], kept.version, kept.type, kept.policy, kept.record)
+
 
 class StoredRecord(NamedTuple):
     """One version of a secret that is not deleted, with what is kept beside it: what one read needs, flat.

@@ -8,7 +8,6 @@ docs/reference/backup-format.md is this module's.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -27,14 +26,17 @@ from sealflow.errors import (
 from sealflow.model import times
 from sealflow.model.json_value import canonical
 from sealflow.model.stored import KeyringDocument, StoredSecret
-from sealflow.stores import private_files
 from sealflow.stores.documents import (
-    damage,
     keyring_document,
+    parse,
     read_keyring,
+    read_object,
     read_secret,
     secret_document,
+    typed,
 )
+from sealflow.stores.folder import Folder
+from sealflow.stores.private_files import TEMPORARY, check_new, raise_for
 from sealflow.stores.registry import SecretRegistry
 
 FORMAT = 1
@@ -76,19 +78,20 @@ def write_backup(registry: SecretRegistry, path: Path, sources: Sequence[KeySour
     Raises StoreUnavailableError when ``path`` exists: nothing is written over.
     """
     path = path.absolute()
-    private_files.check_new(path)
-    draft = path.with_name(f"{private_files.TEMPORARY}{os.getpid()}-{path.name}")
+    check_new(path)
+    folder = Folder(path.parent)
+    draft = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
     try:
         draft.unlink(missing_ok=True)
-        with os.fdopen(private_files.create_file(draft), "wb") as file:
+        with os.fdopen(folder.create(draft.name), "wb") as file:
             _write(registry, file)
             file.flush()
             os.fsync(file.fileno())
         info = check_backup(draft, sources)
         os.link(draft, path)  # fails where the name was taken meanwhile, which a rename would not
-        private_files.sync_directory(path.parent)
+        folder.sync()
     except OSError as error:
-        private_files.raise_for(error, path, "written")
+        raise_for(error, path, "written")
     finally:
         draft.unlink(missing_ok=True)
     return info._replace(path=path)
@@ -166,7 +169,7 @@ def opened_backup(path: Path) -> BinaryIO:
     try:
         return path.open("rb")
     except OSError as error:
-        private_files.raise_for(error, path, "read")
+        raise_for(error, path, "read")
 
 
 def read_header(path: Path, file: BinaryIO) -> Header:
@@ -182,13 +185,17 @@ def read_header(path: Path, file: BinaryIO) -> Header:
     if version != FORMAT:
         raise _damaged(path, "it is no backup of sealflow")
     second = _parsed(path, file.readline(_MAX_LINE))
-    with damage(path, _HINT):
-        return Header(
-            str(first["store_id"]),
-            str(first["backend"]),
-            str(first["created_at"]),
-            read_keyring(second["keyring"]),
-        )
+    return parse(path, _HINT, _header, (first, second))
+
+
+def _header(lines: tuple[dict[str, Any], dict[str, Any]]) -> Header:
+    first, second = lines
+    return Header(
+        typed(first["store_id"], str),
+        typed(first["backend"], str),
+        typed(first["created_at"], str),
+        read_keyring(second["keyring"]),
+    )
 
 
 def backup_secrets(path: Path, file: BinaryIO) -> Iterator[StoredSecret]:
@@ -209,19 +216,13 @@ def backup_secrets(path: Path, file: BinaryIO) -> Iterator[StoredSecret]:
             continue
         digest.update(line)
         count += 1
-        with damage(path, _HINT):
-            secret = read_secret(parsed["secret"])
-        yield secret
+        yield parse(path, _HINT, read_secret, parsed.get("secret", {}))
     if not ended:
         raise _damaged(path, "its end is missing")
 
 
 def _parsed(path: Path, line: bytes) -> dict[str, Any]:
-    with damage(path, _HINT):
-        parsed = json.loads(line)
-        if not isinstance(parsed, dict):
-            raise TypeError("no object")
-    return parsed
+    return parse(path, _HINT, read_object, line)
 
 
 def _damaged(path: Path, why: str) -> StoreError:

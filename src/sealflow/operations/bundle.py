@@ -31,8 +31,9 @@ from sealflow.model.stored import Kek
 from sealflow.service.access import access_of
 from sealflow.service.drafts import Draft
 from sealflow.service.secret_service import SecretService
-from sealflow.stores import private_files
-from sealflow.stores.documents import damage
+from sealflow.stores.documents import parse, read_object, typed
+from sealflow.stores.folder import Folder
+from sealflow.stores.private_files import check_new
 
 FORMAT = 1
 _MAX_BYTES = 1 << 30
@@ -58,7 +59,7 @@ def export_bundle(
 
     Raises SecretNotFoundError, and StoreUnavailableError when ``path`` exists.
     """
-    private_files.check_new(path)
+    check_new(path)
     wanted = [info.name for info in service.list_secrets()] if names is None else sorted(set(names))
     content = []
     for name in wanted:
@@ -79,7 +80,8 @@ def export_bundle(
         "scrypt": kek.params,
         "sealed": base64.b64encode(sealed).decode(),
     }
-    private_files.write_atomically(path.absolute(), (canonical(document) + "\n").encode())
+    path = path.absolute()
+    Folder(path.parent).write(path.name, (canonical(document) + "\n").encode())
     access_of(service).record(Event("export", [(name, None, "local") for name in wanted]), now=True)
     return len(wanted)
 
@@ -125,22 +127,17 @@ def import_bundle(
 
 def _read(path: Path, passphrase: Passphrase) -> list[dict[str, Any]]:
     try:
-        text = private_files.read_file(path, _MAX_BYTES)
+        content = Folder(path.absolute().parent).read(path.name, _MAX_BYTES)
     except FileNotFoundError:
         raise StoreUnavailableError(f"{path} does not exist", hint="Correct the path") from None
-    with damage(path, _HINT):
-        document = json.loads(text)
-        version = document.get("sealflow_bundle")
-        if not isinstance(version, int):
-            raise TypeError("no bundle")
+    document = parse(path, _HINT, read_object, content)
+    version = parse(path, _HINT, _version, document)
     if version != FORMAT:
         raise StoreUnavailableError(
             f"{path} is a bundle of format {version}, and this sealflow knows {FORMAT}",
             hint="Update sealflow",
         )
-    with damage(path, _HINT):
-        sealed = base64.b64decode(document["sealed"], validate=True)
-        kek = Kek(envelope.read_header(sealed).key_id.hex(), "passphrase", dict(document["scrypt"]), "")
+    kek, sealed = parse(path, _HINT, _sealed, document)
     opened = open_kek(kek, passphrase)
     if opened is None:
         raise InvalidMasterKeyError(
@@ -151,5 +148,15 @@ def _read(path: Path, passphrase: Passphrase) -> list[dict[str, Any]]:
         plaintext = opened.unseal_bundle(sealed)
     if plaintext is None:
         raise DamagedRecordError(f"{path} was changed since it was exported", hint=_HINT)
-    content: list[dict[str, Any]] = json.loads(plaintext)["secrets"]
-    return content
+    secrets: list[dict[str, Any]] = json.loads(plaintext)["secrets"]
+    return secrets
+
+
+def _version(document: dict[str, Any]) -> int:
+    return int(typed(document.get("sealflow_bundle"), int))
+
+
+def _sealed(document: dict[str, Any]) -> tuple[Kek, bytes]:
+    """Return the key that the passphrase must give, and what it opens."""
+    sealed = base64.b64decode(document["sealed"], validate=True)
+    return Kek(envelope.read_header(sealed).key_id.hex(), "passphrase", dict(document["scrypt"]), ""), sealed

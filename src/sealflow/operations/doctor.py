@@ -30,7 +30,7 @@ from sealflow.providers.options import ProviderSettings, provider_settings
 from sealflow.service.cipher import StoreCipher
 from sealflow.service.describe import info_of
 from sealflow.settings import Settings
-from sealflow.stores import private_files
+from sealflow.stores.private_files import TEMPORARY
 from sealflow.stores.registry import SecretRegistry
 from sealflow.stores.select import MAIN_FILES, MARKER, existing_backend, open_registry
 
@@ -66,11 +66,9 @@ def examine(settings: Settings) -> list[Finding]:
         registry = open_registry(settings)
     except SealflowError as error:
         return [*found, _from_error("store", error)]
-    try:
+    with registry:
         for name, check in OPEN_STORE_CHECKS:
             found += _checked(name, check, registry, settings)
-    finally:
-        registry.close()
     return found
 
 
@@ -107,8 +105,8 @@ def _files(path: Path) -> Iterator[Finding]:
         elif status.st_uid != os.geteuid():
             text = f"the {kind} {item} belongs to the user {status.st_uid}, and not to you"
             yield Finding("permissions", "error", text, f"chown {os.geteuid()} {item}")
-        if item.name.startswith(private_files.TEMPORARY) and not any(
-            above.name.startswith(private_files.TEMPORARY) for above in item.parents
+        if item.name.startswith(TEMPORARY) and not any(
+            above.name.startswith(TEMPORARY) for above in item.parents
         ):
             text = f"{item} was left behind by a process that was killed"
             yield Finding(
@@ -202,9 +200,9 @@ def _keys(registry: SecretRegistry, settings: Settings) -> Iterator[Finding]:
     """The master key, the keyring, and with them every record."""
     sources = find_master_keys(None, settings.path, registry.store_id)
     yield from _key_settings(sources)
+    cipher = StoreCipher(registry, sources)
     with registry.snapshot() as snapshot:
         document, secrets = snapshot.keyring, list(snapshot.secrets)
-    cipher = StoreCipher(registry, sources)
     opening = [kek for kek in document.keks if kek.kind != "recovery"]
     if len(opening) > 1:
         text = f"{len(opening)} master keys open this store: {', '.join(kek.kek_id for kek in opening)}"

@@ -7,7 +7,7 @@ rename of the marker. Until then the old store is the live one, whatever was kil
 
 from __future__ import annotations
 
-import shutil
+import stat
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -16,11 +16,12 @@ from sealflow.errors import DamagedRecordError
 from sealflow.model import times
 from sealflow.operations.old_copies import OLD
 from sealflow.settings import Settings
-from sealflow.stores import private_files
+from sealflow.stores.folder import Folder
+from sealflow.stores.private_files import TEMPORARY
 from sealflow.stores.registry import SecretRegistry
 from sealflow.stores.select import BACKENDS, MAIN_FILES, mark, open_registry
 
-DRAFT = private_files.TEMPORARY + "migrate"
+DRAFT = TEMPORARY + "migrate"
 
 
 class Migrated(NamedTuple):
@@ -39,42 +40,35 @@ def move_store(settings: Settings, target: str) -> Migrated:
     be run again. Raises SettingsError for an unknown backend, StoreUnavailableError.
     """
     kind = BACKENDS.get(target)
-    path = settings.path
-    registry = open_registry(replace(settings, backend=None))
-    try:
+    folder = Folder(settings.path)
+    with open_registry(replace(settings, backend=None)) as registry:
         source = registry.backend
         if source == target:
-            _put_aside_all_but(path, target)  # what a killed run had left to do
-            return Migrated(source, target, registry.status().secrets, old_stores(path))
+            _put_aside_all_but(folder, target)  # what a killed run had left to do
+            return Migrated(source, target, registry.status().secrets, old_stores(folder.path))
         with registry.transaction():  # the store's lock: nobody writes until the new one is live
-            new = _built(path, kind, registry)
-            secrets = _filled(registry, new)
-            new.close()
+            with _build(folder, kind, registry) as new:
+                secrets = _fill(registry, new)
+            draft = folder.folder(DRAFT)
             for name in kind.files:
-                _remove(path / name)  # no live store: a killed run left it
-                if (path / DRAFT / name).exists():
-                    (path / DRAFT / name).rename(path / name)
-            private_files.sync_directory(path)
-            shutil.rmtree(path / DRAFT, ignore_errors=True)
-            new = kind.open(path)
-            try:
-                mark(path, new)
-            finally:
-                new.close()
-            _put_aside_all_but(path, target)  # before a writer that waits can write into the old one
-    finally:
-        registry.close()
-    return Migrated(source, target, secrets, old_stores(path))
+                folder.remove_tree(name)  # not a live store: a killed run left it
+                if draft.status(name) is not None:
+                    draft.move(name, folder)
+            folder.sync()
+            folder.remove_tree(DRAFT)
+            with kind.open(folder.path) as new:
+                mark(folder.path, new)
+            _put_aside_all_but(folder, target)  # before a writer that waits can write into the old one
+    return Migrated(source, target, secrets, old_stores(folder.path))
 
 
-def _built(path: Path, kind: type[SecretRegistry], registry: SecretRegistry) -> SecretRegistry:
-    draft = path / DRAFT
-    shutil.rmtree(draft, ignore_errors=True)
-    private_files.make_directory(draft)
-    return kind.create(draft if kind.files else path, registry.store_id, registry.keyring())
+def _build(folder: Folder, kind: type[SecretRegistry], registry: SecretRegistry) -> SecretRegistry:
+    folder.remove_tree(DRAFT)
+    draft = folder.make(DRAFT)
+    return kind.create(draft.path if kind.files else folder.path, registry.store_id, registry.keyring())
 
 
-def _filled(registry: SecretRegistry, new: SecretRegistry) -> int:
+def _fill(registry: SecretRegistry, new: SecretRegistry) -> int:
     """Copy all secrets and compare both stores; return how many there are that are not deleted."""
     with registry.snapshot() as snapshot, new.transaction() as transaction:
         for secret in snapshot.secrets:
@@ -91,27 +85,27 @@ def _filled(registry: SecretRegistry, new: SecretRegistry) -> int:
     return new.status().secrets
 
 
-def _put_aside_all_but(path: Path, live: str) -> None:
+def _put_aside_all_but(folder: Folder, live: str) -> None:
     """Move the files of the other backends into directories of their own."""
-    for name in MAIN_FILES:
-        files = [path / file for file in BACKENDS.get(name).files if name != live]
-        there = [file for file in files if file.exists()]
-        if there:
-            stamp = times.now().strftime("%Y%m%dT%H%M%S%fZ")
-            aside = path / f"{OLD}{name}-{stamp}"
-            private_files.make_directory(aside)
-            for file in there:
-                file.rename(aside / file.name)
-    private_files.sync_directory(path)
+    for backend in MAIN_FILES:
+        files = (
+            [] if backend == live else [name for name in BACKENDS.get(backend).files if folder.status(name)]
+        )
+        if files:
+            aside = folder.make(f"{OLD}{backend}-{times.now().strftime('%Y%m%dT%H%M%S%fZ')}")
+            for name in files:
+                folder.move(name, aside)
+    folder.sync()
 
 
 def old_stores(path: Path) -> tuple[Path, ...]:
     """Return the directories of the stores that were live before, oldest first."""
-    return tuple(sorted(item for item in path.glob(f"{OLD}*") if item.is_dir()))
+    folder = Folder(path)
+    return tuple(
+        path / name for name in folder.names() if name.startswith(OLD) and _is_directory(folder, name)
+    )
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+def _is_directory(folder: Folder, name: str) -> bool:
+    found = folder.status(name)
+    return found is not None and stat.S_ISDIR(found.st_mode)

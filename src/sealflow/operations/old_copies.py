@@ -6,13 +6,11 @@ directory or a ``.backup`` file.
 
 from __future__ import annotations
 
-import shutil
-from contextlib import closing
 from pathlib import Path
 
 from sealflow.errors import StoreUnavailableError
 from sealflow.settings import Settings
-from sealflow.stores import private_files
+from sealflow.stores.folder import Folder
 from sealflow.stores.select import open_registry
 
 OLD = "old-"
@@ -36,16 +34,10 @@ def remove_old_copies(settings: Settings) -> tuple[Path, ...]:
 
     The live store must open first. Raises StoreUnavailableError when there is nothing to remove, or it cannot be removed.
     """
-    with closing(open_registry(settings)):
+    with open_registry(settings):
         found = find_old_copies(settings)
     for item in found:
-        try:
-            if item.is_dir():
-                shutil.rmtree(item)
-            else:
-                item.unlink()
-        except OSError as error:
-            private_files.raise_for(error, item, "removed")
+        Folder(item.parent).remove_tree(item.name)
     if not found:
         raise StoreUnavailableError(
             f"no old copies of the store in {settings.path} were found", hint="There is nothing to remove"

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sealflow.audit import FILE as AUDIT_FILE
+from sealflow.crypto.key_seal import KeySeal
 from sealflow.crypto.master_key import KeySource
 from sealflow.errors import DamagedRecordError, StoreUnavailableError, without_locals
 from sealflow.model import times
@@ -21,7 +22,8 @@ from sealflow.operations.backup import (
 )
 from sealflow.operations.old_copies import BEFORE_RESTORE
 from sealflow.settings import Settings
-from sealflow.stores import private_files
+from sealflow.stores.folder import Folder
+from sealflow.stores.private_files import TEMPORARY, make_directory, raise_for
 from sealflow.stores.registry import SecretRegistry
 from sealflow.stores.select import (
     BACKENDS,
@@ -47,59 +49,67 @@ def restore_from(path: Path, settings: Settings, sources: Sequence[KeySource]) -
         _restore_new(path, settings, settings.backend or info.backend)
         return info
     try:
-        kept = _restore_over(path, info, settings, kept)
+        kept = _restore_over(path, info, settings, kept, sources)
     except DamagedRecordError:  # the store there, as the backup was verified
         _restore_new(path, settings, existing, aside=kept)
     return info._replace(kept=kept)
 
 
-def _restore_over(path: Path, info: BackupInfo, settings: Settings, kept: Path) -> Path:
+def _restore_over(
+    path: Path, info: BackupInfo, settings: Settings, kept: Path, sources: Sequence[KeySource]
+) -> Path:
     """Replace what the open store holds, in one transaction that its readers see at once; return where the old is kept."""
-    registry = open_registry(settings)
-    try:
+    with open_registry(settings) as registry:
         if registry.store_id != info.store_id:
             raise StoreUnavailableError(
                 f"{settings.path} holds the store {registry.store_id}, and the backup is of {info.store_id}",
                 hint="Restore it into another directory (WORKFLOW_SECRETS_STORAGE_PATH)",
             )
+        registry.vouch_with(KeySeal(info.store_id, sources))
         backup = kept.with_name(kept.name + ".backup")
         write_backup(registry, backup, ())
         _fill(path, registry)
-    finally:
-        registry.close()
     return backup
 
 
 def _restore_new(path: Path, settings: Settings, backend: str, aside: Path | None = None) -> None:
     """Build the store beside its place and put it there when it is whole; what is there goes to ``aside``."""
     target = settings.path
-    private_files.make_directory(target.parent)
-    draft = target.with_name(f"{private_files.TEMPORARY}restore-{os.getpid()}-{target.name}")
-    shutil.rmtree(draft, ignore_errors=True)
+    make_directory(target.parent)
+    beside = Folder(target.parent)
+    draft = f"{TEMPORARY}restore-{os.getpid()}-{target.name}"
+    beside.remove_tree(draft)
     try:
-        private_files.make_directory(draft)
+        folder = beside.make(draft)
         with opened_backup(path) as file:
             header = read_header(path, file)
         name = backend if backend in MAIN_FILES else DEFAULT_BACKEND
-        registry = BACKENDS.get(name).create(draft, header.store_id, header.keyring)
-        try:
+        with BACKENDS.get(name).create(folder.path, header.store_id, header.keyring) as registry:
             _fill(path, registry)
-            mark(draft, registry)
-        finally:
-            registry.close()
-        for trail in (AUDIT_FILE, f"{AUDIT_FILE}.head"):
-            if aside is not None and (target / trail).exists():
-                shutil.copy2(target / trail, draft / trail)  # the trail goes on
-        for stray in target.glob("*.lock") if target.is_dir() else ():
-            stray.unlink()  # what an attempt to open a store left where there was none
+            mark(folder.path, registry)
         if aside is not None:
+            _copy_trail(Folder(target), folder)
             target.rename(aside)
-        draft.rename(target)
-        private_files.sync_directory(target.parent)
+        elif target.is_dir():
+            for stray in target.glob("*.lock"):
+                stray.unlink()  # what an attempt to open a store left where there was none
+        folder.path.rename(target)
+        beside.sync()
     except OSError as error:
-        private_files.raise_for(error, target, "restored: it must not exist, or be empty")
+        raise_for(error, target, "restored: it must not exist, or be empty")
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        beside.remove_tree(draft)
+
+
+def _copy_trail(source: Folder, target: Folder) -> None:
+    """Copy the audit trail, which goes on."""
+    for name in (AUDIT_FILE, f"{AUDIT_FILE}.head"):
+        if source.check_in_place(name) is not None:
+            with (
+                os.fdopen(source.open_file(name, os.O_RDONLY), "rb") as old,
+                os.fdopen(target.create(name), "wb") as new,
+            ):
+                shutil.copyfileobj(old, new)
 
 
 def _fill(path: Path, registry: SecretRegistry) -> None:

@@ -6,7 +6,6 @@ into the audit trail. The command line calls these functions.
 
 from __future__ import annotations
 
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ def create_backup(settings: Settings, path: Path, master_key: GivenKey = None) -
     With a master key, every record is opened too; without one, ``decrypted`` is False in what is returned. Raises
     StoreUnavailableError when there is no store or ``path`` exists, DamagedRecordError, TamperedError, WrongMasterKeyError.
     """
-    with closing(open_registry(settings)) as registry:
+    with open_registry(settings) as registry:
         info = write_backup(registry, path, _keys_if_any(master_key, settings, registry.store_id))
     record_event(settings, Event("backup"))
     return info
@@ -74,7 +73,7 @@ def key_status(settings: Settings, master_key: GivenKey = None) -> dict[str, Any
 
     Needs no master key; one that is configured is marked. Raises StoreUnavailableError.
     """
-    with closing(open_registry(settings)) as registry:
+    with open_registry(settings) as registry:
         try:
             sources = find_master_keys(master_key, settings.path, registry.store_id)
         except MasterKeyError:

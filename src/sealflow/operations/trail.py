@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -53,5 +52,5 @@ def record_event(settings: Settings, event: Event) -> None:
 
 
 def _trail(settings: Settings) -> AuditLog:
-    with closing(open_registry(settings)):
+    with open_registry(settings):
         return AuditLog(settings.path / FILE)

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from sealflow.crypto import envelope
-from sealflow.crypto.keyring import Keyring
+from sealflow.crypto.key_seal import KeySeal
 from sealflow.crypto.master_key import KeySource
 from sealflow.errors import DamagedRecordError, SecretNotFoundError, TamperedError
 from sealflow.model.json_value import canonical
@@ -20,18 +20,27 @@ class StoreCipher:
     """Follows what other processes do to the keyring: a new store key, a new master key. Thread-safe."""
 
     def __init__(self, registry: SecretRegistry, sources: tuple[KeySource, ...]) -> None:
-        """Open the keyring; raises WrongMasterKeyError, and nothing of the store changes."""
-        self.sources = sources
+        """Open the keyring; raises WrongMasterKeyError, and nothing of the store changes.
+
+        A write that was interrupted in the file store is finished now that the key can vouch for it.
+        """
         self._registry = registry
         self._store_id = registry.store_id
+        self._seal = KeySeal(self._store_id, sources)
+        registry.vouch_with(self._seal)
         self.document = registry.keyring()
-        self.keyring = Keyring.open(self._store_id, self.document, *sources)
+        self.keyring = self._seal.open(self.document)
+
+    @property
+    def sources(self) -> tuple[KeySource, ...]:
+        """The master keys at hand."""
+        return self._seal.sources
 
     def refresh(self) -> KeyringDocument:
         """Read the keyring again, if it changed; every writer does, so that it seals with the active key."""
         document = self._registry.keyring()
         if document != self.document:
-            opened = Keyring.open(self._store_id, document, *self.sources)
+            opened = self._seal.open(document)
             # A thread of ours may hold a record that it read before its key was destroyed.
             self.keyring = opened.with_older(self.keyring)
             self.document = document

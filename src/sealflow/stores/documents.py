@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import base64
-import binascii
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import json
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from sealflow.errors import DamagedRecordError
+from sealflow.errors import DamagedRecordError, attempt
 from sealflow.model.stored import Dek, Kek, KeyringDocument, KeyWrap, StoredSecret, StoredVersion
+
+_KEY_ID = re.compile(r"[0-9a-f]{16}")
+_D = TypeVar("_D")
+_T = TypeVar("_T")
+_STUMBLES = (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError)
 
 
 def secret_document(secret: StoredSecret) -> dict[str, Any]:
@@ -23,13 +28,13 @@ def secret_document(secret: StoredSecret) -> dict[str, Any]:
 
 
 def read_secret(document: Mapping[str, Any]) -> StoredSecret:
-    """Return the secret; raises what ``damage`` turns into DamagedRecordError."""
+    """Return the secret, every part of the right type; to be called through ``parse``."""
     versions = tuple(
         StoredVersion(
-            item["version"],
-            item["type"],
-            item["policy"],
-            item["created_at"],
+            typed(item["version"], int),
+            typed(item["type"], str),
+            typed(item["policy"], str),
+            typed(item["created_at"], str),
             None if item["record"] is None else _bytes(item["record"]),
         )
         for item in document["versions"]
@@ -37,15 +42,22 @@ def read_secret(document: Mapping[str, Any]) -> StoredSecret:
     if not versions:
         raise ValueError("it has no version")
     return StoredSecret(
-        document["id"],
-        document["name"],
-        document["description"],
-        tuple(document["tags"]),
-        document["created_at"],
-        document["updated_at"],
-        document["deleted_at"],
+        typed(document["id"], str),
+        typed(document["name"], str),
+        typed(document["description"], str, type(None)),
+        tuple(typed(tag, str) for tag in document["tags"]),
+        typed(document["created_at"], str),
+        typed(document["updated_at"], str),
+        typed(document["deleted_at"], str, type(None)),
         versions,
     )
+
+
+def typed(value: Any, *kinds: type) -> Any:
+    """Return ``value`` if it is of one of these types; TypeError otherwise."""
+    if type(value) not in kinds:
+        raise TypeError("the type is wrong")
+    return value
 
 
 def keyring_document(keyring: KeyringDocument) -> dict[str, Any]:
@@ -58,24 +70,65 @@ def keyring_document(keyring: KeyringDocument) -> dict[str, Any]:
 
 
 def read_keyring(document: Mapping[str, Any]) -> KeyringDocument:
-    """Return the keyring; raises what ``damage`` turns into DamagedRecordError."""
+    """Return the keyring, every part of the right type; to be called through ``parse``."""
     return KeyringDocument(
-        tuple(Dek(**dek) for dek in document["deks"]),
-        tuple(KeyWrap(wrap["dek_id"], wrap["kek_id"], _bytes(wrap["wrapped"])) for wrap in document["wraps"]),
-        tuple(Kek(**kek) for kek in document["keks"]),
+        tuple(read_dek(dek["dek_id"], dek["state"], dek["created_at"]) for dek in document["deks"]),
+        tuple(
+            read_wrap(wrap["dek_id"], wrap["kek_id"], _bytes(wrap["wrapped"])) for wrap in document["wraps"]
+        ),
+        tuple(
+            read_kek(kek["kek_id"], kek["kind"], kek["params"], kek["created_at"]) for kek in document["keks"]
+        ),
     )
 
 
-@contextmanager
-def damage(path: Path, hint: str) -> Iterator[None]:
-    """Turn what a damaged document does to its reader into the error that names the file."""
-    damaged = False
-    try:
-        yield
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, binascii.Error, RecursionError):
-        damaged = True
-    if damaged:
-        raise DamagedRecordError(f"{path} is damaged", hint=hint)
+def read_dek(dek_id: Any, state: Any, created_at: Any) -> Dek:
+    """Return a DEK of which every part is of the right form."""
+    if state not in ("active", "decrypt_only", "destroyed"):
+        raise ValueError("the state is not one of a DEK")
+    return Dek(_key_id(dek_id), state, typed(created_at, str))
+
+
+def read_wrap(dek_id: Any, kek_id: Any, wrapped: Any) -> KeyWrap:
+    """Return a wrap of which every part is of the right form."""
+    return KeyWrap(_key_id(dek_id), _key_id(kek_id), typed(wrapped, bytes))
+
+
+def read_kek(kek_id: Any, kind: Any, params: Any, created_at: Any) -> Kek:
+    """Return a KEK of which every part is of the right form; ``params`` are scrypt's own to judge."""
+    if kind not in ("key", "passphrase", "recovery"):
+        raise ValueError("the kind is not one of a KEK")
+    return Kek(_key_id(kek_id), kind, typed(params, dict, type(None)), typed(created_at, str))
+
+
+def _key_id(value: Any) -> str:
+    if not _KEY_ID.fullmatch(typed(value, str)):
+        raise ValueError("an id of a key is 16 hex digits")
+    return str(value)
+
+
+def read_object(content: str | bytes) -> dict[str, Any]:
+    """Return the JSON object; to be called through ``parse``."""
+    document = json.loads(content)
+    if not isinstance(document, dict):
+        raise TypeError("not an object")
+    return document
+
+
+def parse(path: Path, hint: str, read: Callable[[_D], _T], document: _D) -> _T:
+    """Return ``read(document)``; DamagedRecordError that names the file where the reader stumbles.
+
+    The error has no ``__context__``: what the reader saw, and the library's words about it, stay here.
+    """
+    outcome = attempt(_STUMBLES, read, document)
+    if outcome[1] is not None:
+        raise damaged(path, hint)
+    return outcome[0]
+
+
+def damaged(path: Path, hint: str) -> DamagedRecordError:
+    """Return the error that says that a file cannot be understood."""
+    return DamagedRecordError(f"{path} is damaged", hint=hint)
 
 
 def _bytes(text: str) -> bytes:

@@ -7,22 +7,26 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
+from sealflow.stores.folder import Folder
 from sealflow.stores.private_files import raise_for
+
+STORE_LOCK = "store.lock"
 
 
 class StoreLock:
     """One lock file for a store: threads wait on a mutex, processes on flock. Re-entrant within a thread."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, folder: Folder, name: str = STORE_LOCK) -> None:
+        self._folder = folder
+        self._name = name
         self._mutex = threading.RLock()
         self._depth = 0
         self._descriptor = -1
 
     @contextmanager
     def held(self) -> Iterator[None]:
+        """Hold the lock for as long as the block runs."""
         with self._mutex:
             if self._depth == 0:
                 self._descriptor = self._acquire()
@@ -35,11 +39,14 @@ class StoreLock:
                     os.close(self._descriptor)  # gives the lock back
 
     def _acquire(self) -> int:
+        path = self._folder.path / self._name
         try:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            if os.fstat(descriptor).st_mode & 0o777 != 0o600:
-                os.fchmod(descriptor, 0o600)
+            descriptor = self._folder.open_file(self._name, os.O_RDWR | os.O_CREAT)
+        except FileNotFoundError as error:
+            raise_for(error, path, "locked")
+        try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         except OSError as error:
-            raise_for(error, self._path, "locked")
+            os.close(descriptor)
+            raise_for(error, path, "locked")
         return descriptor

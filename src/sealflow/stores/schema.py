@@ -1,6 +1,16 @@
-"""The SQLite schema, as the list of steps that made it. A step is never edited once it was released."""
+"""The SQLite schema, as the list of steps that made it. A step is never edited once it was released.
+
+Whatever else a database holds is refused: triggers, views, virtual tables and expressions in indexes are programs, and
+who can write to the storage must not be able to run any.
+"""
 
 from __future__ import annotations
+
+import sqlite3
+from functools import lru_cache
+from pathlib import Path
+
+from sealflow.errors import DamagedRecordError, StoreUnavailableError, TamperedError
 
 APPLICATION_ID = 0x53464C57  # "SFLW"
 
@@ -56,3 +66,58 @@ MIGRATIONS: tuple[str, ...] = (
 )
 
 SCHEMA_VERSION = len(MIGRATIONS)
+
+_Schema = frozenset[tuple[str, str, str, str | None]]
+_LOOK = "SELECT type, name, tbl_name, sql FROM sqlite_master"
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Take the database to the newest schema, inside the caller's transaction."""
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    _run(connection, MIGRATIONS[version:])
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+
+
+def check_schema(connection: sqlite3.Connection, path: Path) -> None:
+    """Compare what is in the database with what the migrations make.
+
+    Raises TamperedError for what is more or different, DamagedRecordError for what is missing, and
+    StoreUnavailableError for a newer schema.
+    """
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > SCHEMA_VERSION:
+        raise StoreUnavailableError(
+            f"{path} has the schema {version}, and this sealflow knows up to {SCHEMA_VERSION}",
+            hint="Update sealflow; nothing was changed",
+        )
+    if version < 1:
+        raise DamagedRecordError(f"{path} is not a store of sealflow", hint="Restore it from a backup")
+    expected = _expected(MIGRATIONS[:version])
+    found = frozenset(connection.execute(_LOOK).fetchmany(len(expected) + 1))
+    if found == expected:
+        return
+    for kind, name, *_ in sorted(found - expected, key=str):
+        raise TamperedError(
+            f"{path} holds the {kind} {str(name)[:60]!r}, which is not what sealflow made",
+            hint="Find out who can write to the store, and restore it from a backup; nothing of it was used",
+        )
+    missing = ", ".join(sorted(name for _, name, *_ in expected - found))
+    raise DamagedRecordError(f"{path} is missing {missing}", hint="Restore it from a backup")
+
+
+@lru_cache(maxsize=4)
+def _expected(steps: tuple[str, ...]) -> _Schema:
+    """Return what a database holds after these steps: made once in memory, so that it is SQLite's own wording."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        _run(connection, steps)
+        return frozenset(connection.execute(_LOOK).fetchall())
+    finally:
+        connection.close()
+
+
+def _run(connection: sqlite3.Connection, steps: tuple[str, ...]) -> None:
+    for step in steps:
+        for statement in step.split(";"):  # executescript() would commit the transaction
+            connection.execute(statement)

@@ -12,12 +12,16 @@ from pathlib import Path
 from sealflow.errors import DamagedRecordError, SettingsError, StoreError, StoreUnavailableError
 from sealflow.model.stored import KeyringDocument
 from sealflow.plugins import Plugins
-from sealflow.settings import STORAGE_BACKEND, Settings
-from sealflow.stores import private_files
+from sealflow.settings import STORAGE_BACKEND, STORAGE_PATH, Settings
+from sealflow.stores.documents import damaged, parse, read_object
+from sealflow.stores.folder import Folder
 from sealflow.stores.lock import StoreLock
+from sealflow.stores.private_files import make_directory, raise_for, secure_directory
 from sealflow.stores.registry import SecretRegistry
 
 MARKER = "store.json"
+_MAX_MARKER = 4096
+_MARKER_HINT = "Remove it if the store's own files are whole: it is made again"
 DEFAULT_BACKEND = "sqlite"
 MAIN_FILES = {"sqlite": "secrets.db", "file": "keyring.json"}
 """Our own backends, by the file whose presence tells of them: known without importing them."""
@@ -48,9 +52,9 @@ def open_registry(settings: Settings, new_keyring: NewKeyring | None = None) -> 
         BACKENDS.check(settings.backend)
     backend = existing_backend(settings)
     if backend is None and new_keyring is not None:
-        private_files.make_directory(settings.path)
-        private_files.secure_directory(settings.path, ours=False)
-        with StoreLock(settings.path / "store.lock").held():
+        make_directory(settings.path)
+        secure_directory(settings.path, ours=False)
+        with StoreLock(Folder(settings.path)).held():
             backend = existing_backend(settings)
             if backend is None:
                 return _create(settings, new_keyring)
@@ -58,7 +62,7 @@ def open_registry(settings: Settings, new_keyring: NewKeyring | None = None) -> 
         raise StoreUnavailableError(
             f"there is no store in {settings.path}", hint="Run `sealflow init`, or check the path"
         )
-    private_files.secure_directory(settings.path, ours=True)
+    secure_directory(settings.path, ours=True)
     registry = BACKENDS.get(backend).open(settings.path)
     if not os.path.lexists(settings.path / MARKER) and os.access(settings.path, os.W_OK):
         mark(settings.path, registry)  # a crash came between the store and its marker
@@ -68,9 +72,10 @@ def open_registry(settings: Settings, new_keyring: NewKeyring | None = None) -> 
 def existing_backend(settings: Settings) -> str | None:
     """Return the backend of the store that is there, by its marker or, where a crash left none, by its files."""
     path = settings.path
+    _refuse_links(settings)
     try:
         if path.exists() and not path.is_dir():
-            raise StoreUnavailableError(f"{path} is no directory", hint="Name a directory for the store")
+            raise StoreUnavailableError(f"{path} is not a directory", hint="Name a directory for the store")
         found = _marked(path)
         if found is None:
             there = [name for name, file in MAIN_FILES.items() if os.path.lexists(path / file)]
@@ -81,7 +86,7 @@ def existing_backend(settings: Settings) -> str | None:
                 )
             found = there[0] if there else None
     except PermissionError as error:
-        private_files.raise_for(error, path, "read")
+        raise_for(error, path, "read")
     if found is not None and settings.backend not in (None, found):
         raise SettingsError(
             f"{path} holds a {found} store, and {settings.backend} was asked for",
@@ -90,20 +95,25 @@ def existing_backend(settings: Settings) -> str | None:
     return found
 
 
+def _refuse_links(settings: Settings) -> None:
+    """Refuse a default path that a link leads elsewhere: the folder chose that, and not its owner."""
+    for part in (settings.path.parent, settings.path) if settings.is_default else ():
+        if part.is_symlink():
+            raise StoreUnavailableError(
+                f"{part} is a link, which sealflow does not follow from the current directory",
+                hint=f"If you trust where it leads, name that directory by {STORAGE_PATH}",
+            )
+
+
 def _marked(path: Path) -> str | None:
     try:
-        content = private_files.read_file(path / MARKER, 4096)
+        content = Folder(path).read(MARKER, _MAX_MARKER)
     except FileNotFoundError:
         return None
-    try:
-        backend = json.loads(content)["backend"]
-    except (ValueError, KeyError, TypeError):
-        backend = None
+    marker = parse(path / MARKER, _MARKER_HINT, read_object, content)
+    backend = marker.get("backend")
     if not isinstance(backend, str):
-        raise DamagedRecordError(
-            f"{path / MARKER} is damaged",
-            hint="Remove it if the store's own files are whole: it is made again",
-        )
+        raise damaged(path / MARKER, _MARKER_HINT)
     return backend
 
 
@@ -129,4 +139,4 @@ def _create(settings: Settings, new_keyring: NewKeyring) -> SecretRegistry:
 def mark(path: Path, registry: SecretRegistry) -> None:
     """Write down which store is in a directory: it is live from this moment on."""
     marker = {"format": 1, "store_id": registry.store_id, "backend": registry.backend}
-    private_files.write_atomically(path / MARKER, json.dumps(marker).encode())
+    Folder(path).write(MARKER, json.dumps(marker).encode())

@@ -1,22 +1,26 @@
-"""What is in the rows of the SQLite store: read from them, written into them, and brought to the newest schema."""
+"""What is in the rows of the SQLite store: read from them and written into them."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
+from itertools import product
 from typing import Any
 
 from sealflow.errors import DamagedRecordError
 from sealflow.model.stored import (
-    Dek,
-    Kek,
     KeyringDocument,
-    KeyWrap,
     StoredRecord,
     StoredSecret,
     StoredVersion,
 )
-from sealflow.stores.schema import APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION
+from sealflow.stores.documents import read_dek, read_kek, read_wrap
+
+_RECORD_TYPES = frozenset(
+    (str, str, description, tags, str, str, int, str, str, record)
+    for description, tags, record in product((str, type(None)), (str, type(None)), (bytes, type(None)))
+)
+"""The types of the columns of a record: id, name, description, tags, created, updated, version, type, policy, record."""
 
 
 class SqliteTransaction:
@@ -76,28 +80,25 @@ class SqliteTransaction:
         self._connection.executemany("INSERT INTO key_wraps VALUES (?, ?, ?)", document.wraps)
 
 
-def migrate(connection: sqlite3.Connection) -> None:
-    """Take the database to the newest schema, inside the caller's transaction."""
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    for step in MIGRATIONS[version:]:
-        for statement in step.split(";"):  # executescript() would commit the transaction
-            connection.execute(statement)
-    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-
-
 def read_keyring(connection: sqlite3.Connection) -> KeyringDocument:
+    """Return the keyring; to be called through ``parse``."""
     deks = connection.execute("SELECT dek_id, state, created_at FROM deks ORDER BY created_at, dek_id")
     wraps = connection.execute("SELECT dek_id, kek_id, wrapped FROM key_wraps ORDER BY dek_id, kek_id")
     keks = connection.execute("SELECT kek_id, kind, params, created_at FROM keks ORDER BY created_at, kek_id")
     return KeyringDocument(
-        tuple(Dek(*row) for row in deks),
-        tuple(KeyWrap(*row) for row in wraps),
-        tuple(Kek(row[0], row[1], json.loads(row[2]) if row[2] else None, row[3]) for row in keks),
+        tuple(read_dek(*row) for row in deks),
+        tuple(read_wrap(*row) for row in wraps),
+        tuple(read_kek(row[0], row[1], json.loads(row[2]) if row[2] else None, row[3]) for row in keks),
     )
 
 
 def read_record(row: Any) -> StoredRecord:
+    """Return one row of a query for records; the columns of SQLite take values of any type, so those are checked."""
+    if tuple(map(type, row)) not in _RECORD_TYPES:
+        raise DamagedRecordError(
+            f"the row of the secret {str(row[1])[:60]!r} holds a value of the wrong type",
+            hint="Restore it from a backup",
+        )
     tags = row[3]
     return StoredRecord._make((*row[:3], () if tags is None else tuple(sorted(tags.split("\x1f"))), *row[4:]))
 
@@ -120,7 +121,7 @@ def load_secret(connection: sqlite3.Connection, name: str) -> StoredSecret | Non
         raise DamagedRecordError(
             f"the secret {name!r} has no version", hint="Restore it from a backup", secret=name
         )
-    return StoredSecret._make(
+    secret = StoredSecret._make(
         (
             *header[:3],
             tuple(tag for (tag,) in tags),
@@ -128,3 +129,12 @@ def load_secret(connection: sqlite3.Connection, name: str) -> StoredSecret | Non
             tuple(StoredVersion(*version) for version in versions),
         )
     )
+    for kept in secret.versions:
+        found = (*secret.at(kept)[:3], None, *secret.at(kept)[4:])
+        if tuple(map(type, found)) not in _RECORD_TYPES or not all(type(tag) is str for tag in secret.tags):
+            raise DamagedRecordError(
+                f"the rows of the secret {name!r} hold a value of the wrong type",
+                hint="Restore it from a backup",
+                secret=name,
+            )
+    return secret

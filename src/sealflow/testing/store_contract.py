@@ -58,9 +58,8 @@ class StoreContract:
 
     @pytest.fixture
     def store(self, folder: Path) -> Any:
-        registry = self.backend.create(folder, "st0re", _KEYRING)
-        yield registry
-        registry.close()
+        with self.backend.create(folder, "st0re", _KEYRING) as registry:
+            yield registry
 
     def save(self, store: SecretRegistry, *secrets: StoredSecret) -> None:
         with store.transaction() as transaction:
@@ -81,13 +80,10 @@ class StoreContract:
         self.save(store, secret)
         store.close()
         assert self.backend.exists(folder)
-        again = self.backend.open(folder)
-        try:
+        with self.backend.open(folder) as again:
             assert again.store_id == "st0re"
             assert again.load("a") == secret
             assert again.keyring() == _KEYRING
-        finally:
-            again.close()
 
     def test_read_gives_the_newest_version_or_the_one_asked_for(self, store: SecretRegistry) -> None:
         self.save(store, stored("a", b"one", b"two", b"three"))
@@ -248,8 +244,8 @@ class StoreContract:
     def test_every_file_is_private(self, store: SecretRegistry) -> None:
         self.save(store, stored("a"))
         status = store.status()
-        assert status.files
-        assert {f"{file.stat().st_mode & 0o777:o}" for file in status.files} == {"600"}
+        assert bool(status.files) == bool(self.backend.files)
+        assert {f"{file.stat().st_mode & 0o777:o}" for file in status.files} <= {"600"}
         assert status.secrets == 1
         assert status.backend == self.backend.backend
 
