@@ -78,3 +78,40 @@ class HttpServer:
         if request.path in self.handlers:
             return await self.handlers[request.path](request)
         return web.json_response(seen._asdict())
+
+
+class RawServer:
+    """Speaks no protocol: records every byte that it is sent, and answers each connection with fixed bytes."""
+
+    def __init__(self, answer: bytes = b"") -> None:
+        self.answer = answer
+        self.received = bytearray()
+        self._server: asyncio.Server | None = None
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+
+    @property
+    def port(self) -> int:
+        return self._server.sockets[0].getsockname()[1]
+
+    @property
+    def text(self) -> str:
+        return self.received.decode("latin-1")
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            self.received += head
+            writer.write(self.answer)
+            await writer.drain()
+            while more := await asyncio.wait_for(reader.read(1 << 16), 0.5):
+                self.received += more
+        except (OSError, asyncio.IncompleteReadError, TimeoutError):
+            pass
+        finally:
+            writer.close()

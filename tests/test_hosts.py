@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import pytest
 
 from sealflow import SecretValidationError
@@ -20,6 +18,7 @@ from sealflow.model.policy import Policy
         ("::0:1", "::1"),
         ("::ffff:10.0.0.1", "10.0.0.1"),
         ("my_host", "my_host"),
+        ("127。0。0。1", "127.0.0.1"),
     ],
 )
 def test_a_host_has_one_spelling(written, spelled):
@@ -41,9 +40,11 @@ def test_a_host_has_one_spelling(written, spelled):
         "a" * 64 + ".com",
         "[::1",
         "::g",
+        "fe80::1%eth0",
+        "１２７.1",
     ],
 )
-def test_what_is_no_host_is_refused(written):
+def test_what_is_not_a_host_is_refused(written):
     with pytest.raises(ValueError, match="it is"):
         normalised(written)
 
@@ -85,6 +86,11 @@ def test_patterns_match_by_label(pattern, host, port, allowed):
         "a.com:99999",
         "a%2e.com",
         "a\\.com",
+        "http://",
+        "http://a.com/",
+        "http://http://a.com",
+        "http://u@a.com",
+        "http:// a.com",
         "",
     ],
 )
@@ -96,38 +102,3 @@ def test_patterns_that_say_too_much_or_nothing_are_refused(pattern):
 def test_loopback_is_known_by_definition():
     assert all(map(is_loopback, ["127.0.0.1", "127.9.9.9", "::1", "localhost", "a.localhost"]))
     assert not any(map(is_loopback, ["10.0.0.1", "example.com", "localhost.example.com", "::2"]))
-
-
-def test_a_policy_survives_its_text():
-    policy = Policy.build(["b.com", "a.com", "b.com"], ["nightly-*"], datetime(2027, 1, 1, tzinfo=UTC))
-    assert policy.allowed_hosts == ("b.com", "a.com")
-    assert Policy.from_text(policy.to_text()) == policy
-    assert Policy.from_text(Policy().to_text()) == Policy()
-
-
-@pytest.mark.parametrize(
-    "bad",
-    [
-        {"allowed_hosts": "a.com"},
-        {"allowed_hosts": 5},
-        {"allowed_workflows": [1]},
-        {"allowed_workflows": [""]},
-        {"expires_at": "tomorrow"},
-        {"expires_at": datetime(2027, 1, 1)},
-    ],
-)
-def test_a_policy_that_cannot_be_read_is_refused(bad):
-    with pytest.raises(SecretValidationError) as caught:
-        Policy.build(**{"allowed_hosts": None, "allowed_workflows": None, "expires_at": None, **bad})
-    assert caught.value.field == next(iter(bad))
-
-
-def test_workflows_are_allowed_by_pattern():
-    policy = Policy.build(None, ["nightly-*", "report"], None)
-    assert policy.allows_workflow("nightly-1")
-    assert policy.allows_workflow("report")
-    assert not policy.allows_workflow("Report")
-    assert not policy.allows_workflow(None)
-    assert Policy().allows_workflow(None)
-    assert not Policy.build(None, [], None).allows_workflow("report")
-    assert not Policy.build([], None, None).allows_host("a.com", 443)

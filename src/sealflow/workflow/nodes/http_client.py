@@ -119,9 +119,8 @@ def read_url(text: str, base: URL | None = None) -> URL:
     if "\\" in text or any(ord(char) < 32 or ord(char) == 127 for char in text):
         raise ValueError("has a character that is not allowed in a url")
     authority = _AUTHORITY.match(text)
-    host = authority[1].rpartition("@")[2] if authority else ""
-    if "%" in host or any(char.isspace() for char in host):
-        raise ValueError("has a character in its host that is not allowed there")
+    if authority is not None:
+        _check_host(authority[1].rpartition("@")[2])
     try:
         url = URL(text) if base is None else base.join(URL(text))
         port = url.port
@@ -132,6 +131,15 @@ def read_url(text: str, base: URL | None = None) -> URL:
     if not url.raw_host or not port:
         raise ValueError("has no host" if not url.raw_host else "has a port that cannot be used")
     return url
+
+
+def _check_host(host: str) -> None:
+    """Refuse what some parsers read as another host or port: ``host`` is what is between userinfo and path."""
+    if not host:
+        raise ValueError("has no host")
+    _, colon, port = host.rpartition(":")
+    if "%" in host or any(char.isspace() for char in host) or (colon and not port.isascii()):
+        raise ValueError("has a character in its host or port that is not allowed there")
 
 
 def redirected(request: Request, status: int, location: str, holds_secret: Callable[[str], bool]) -> Request:

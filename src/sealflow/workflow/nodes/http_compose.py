@@ -116,7 +116,9 @@ def checked_url(text: str, path: str) -> URL:
         return read_url(text)
     except ValueError as error:
         problem = str(error)
-    raise NodeConfigError(f"the {path} {problem}", hint="Write https://host/path", path=path)
+    raise NodeConfigError(
+        f"the {path} {problem}", hint="Write https://host/path; for a proxy http://host:port", path=path
+    )
 
 
 class _Headers:
