@@ -292,7 +292,7 @@ def test_a_secret_that_came_with_data_needs_the_same_protection():
 
 def test_where_a_secret_was_sent_is_remembered_with_its_protection():
     verified, unverified = Hop(URL(HTTPS)), Hop(URL(HTTPS), verify_tls=False)
-    assert len({verified.key(), unverified.key(), Hop(URL(HTTP)).key(), Hop(URL(HTTP), PROXY).key()}) == 4
+    assert len({verified.key, unverified.key, Hop(URL(HTTP)).key, Hop(URL(HTTP), PROXY).key}) == 4
 
 
 # --- the Host header --------------------------------------------------------------------------------------------------
@@ -789,6 +789,7 @@ async def test_a_host_from_a_secret_is_masked_in_errors(service):
     "body",
     [
         "[" * 100_000,
+        "[" * 500 + "]" * 500,
         "1" * 5_000,
         "[1e999]",
         "[NaN, Infinity, -Infinity]",
@@ -796,7 +797,7 @@ async def test_a_host_from_a_secret_is_masked_in_errors(service):
         '"\\ud800"',
         '{"' * 10_000,
     ],
-    ids=["brackets", "digits", "too large", "NaN", "a key twice", "a surrogate", "braces"],
+    ids=["brackets", "nested", "digits", "too large", "NaN", "a key twice", "a surrogate", "braces"],
 )
 async def test_a_hostile_json_answer_is_saved(service, server, body):
     server.answer("/x", text=body, content_type="application/json")
@@ -831,8 +832,8 @@ async def test_an_answer_that_drips_ends_at_the_timeout(service):
 
 @pytest.mark.parametrize(
     "body",
-    [float("nan"), 10**5000, {"a": {1, 2}}, object()],
-    ids=["nan", "5,000 digits", "a set", "an object"],
+    [float("nan"), {"a": {1, 2}}, object()],
+    ids=["nan", "a set", "an object"],
 )
 async def test_a_body_that_json_cannot_say_fails_the_node(service, server, body):
     node = await run(service, {"url": server.url, "method": "POST", "body_type": "json"}, {"body": body})

@@ -69,6 +69,7 @@ def _normalised_address(host: str) -> str:
     return str(address)
 
 
+@lru_cache(maxsize=1024)
 def address_of(host: str) -> Address | None:
     """Return the address that a normalised host is, or None for a name."""
     if host[-1:].isdigit() or ":" in host:
@@ -79,6 +80,7 @@ def address_of(host: str) -> Address | None:
     return None
 
 
+@lru_cache(maxsize=1024)
 def is_loopback(host: str) -> bool:
     """Whether a normalised host is this machine by definition: 127.0.0.0/8, ::1, localhost (RFC 6761)."""
     address = address_of(host)

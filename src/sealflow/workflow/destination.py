@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from sealflow.errors import HostNotAllowedError
@@ -38,7 +39,7 @@ class Reader(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Hop:
     """What one hop asks for.
 
@@ -55,8 +56,9 @@ class Hop:
     url_from_input: bool = False
     url_from_server: bool = False
 
+    @cached_property
     def readers(self) -> tuple[Reader, ...]:
-        """Return the machines that can read the request: the url's host, and a proxy that is sent plain http."""
+        """The machines that can read the request: the url's host, and a proxy that is sent plain http."""
         target = self._reader(self.url, direct=self.proxy is None)
         if self.proxy is None or self.url.scheme == "https":
             return (target,)
@@ -66,9 +68,10 @@ class Hop:
         """Return the machines that can read the proxy's credentials."""
         return () if self.proxy is None else (self._reader(self.proxy, direct=True),)
 
+    @cached_property
     def key(self) -> str:
-        """Return one string for all that can read the request and how it is protected. Equal keys mean equal exposure."""
-        return " ".join(f"{reader}/{reader.protection.name}" for reader in self.readers())
+        """One string for all that can read the request and how it is protected. Equal keys mean equal exposure."""
+        return " ".join([f"{reader.host} {reader.port} {reader.protection.name}" for reader in self.readers])
 
     def _reader(self, url: URL, *, direct: bool) -> Reader:
         host, port = host_of(url), url.port or 0
@@ -107,7 +110,7 @@ def check_hop(
     """
     uses, carried, proxy_uses = tuple(uses), tuple(carried), tuple(proxy_uses)
     if uses or carried:
-        for reader in hop.readers():
+        for reader in hop.readers:
             for use in uses:
                 _check_use(use, reader, hop)
             for use in carried:

@@ -25,6 +25,8 @@ _TEXT = re.compile(
 )
 _STAYS_AT_ITS_ORIGIN = {"authorization", "cookie", "proxy-authorization", "host"}
 _REDIRECTS = {301, 302, 303, 307, 308}
+_SPACE = re.compile(r"\s")
+_NOT_IN_URLS = re.compile(r"[\x00-\x1f\x7f\\]")
 _AUTHORITY = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//([^/?#]*)")
 
 
@@ -116,7 +118,7 @@ def read_url(text: str, base: URL | None = None) -> URL:
     breaks, and some resolvers decode a percent sign in a host.
     """
     text = text.strip(" \t\r\n")
-    if "\\" in text or any(ord(char) < 32 or ord(char) == 127 for char in text):
+    if _NOT_IN_URLS.search(text):
         raise ValueError("has a character that is not allowed in a url")
     authority = _AUTHORITY.match(text)
     if authority is not None:
@@ -138,7 +140,7 @@ def _check_host(host: str) -> None:
     if not host:
         raise ValueError("has no host")
     _, colon, port = host.rpartition(":")
-    if "%" in host or any(char.isspace() for char in host) or (colon and not port.isascii()):
+    if "%" in host or _SPACE.search(host) or (colon and not port.isascii()):
         raise ValueError("has a character in its host or port that is not allowed there")
 
 

@@ -16,7 +16,7 @@ from sealflow.errors import NodeConfigError, WorkflowError
 from sealflow.model.places import key_path
 from sealflow.workflow.nodes.http_auth import as_text, auth_headers, basic
 from sealflow.workflow.nodes.http_client import Request, read_url
-from sealflow.workflow.nodes.http_shown import MASK, masked_url
+from sealflow.workflow.nodes.http_shown import MASK, bare_url, masked_url
 
 if TYPE_CHECKING:
     from sealflow.workflow.node import NodeContext
@@ -74,7 +74,6 @@ def compose(
     """Put the request together. ``written_url``: the url of the config as written, with its references."""
     url = _url(config, parts)
     url_is_secret = "url" not in parts and _referenced(context, "url")
-    shown = masked_url(context, url, written_url if url_is_secret else None)
     body, content_type = _body(parts.get("body", config.body), config.body_type)
     headers = _headers(config, parts, context)
     if url.user is not None or url.password is not None:
@@ -84,17 +83,20 @@ def compose(
     for value in headers.secret_values():
         context.learn(value)  # a Basic header encodes two values at once
     query, secret_names = _query(config, parts, context)
-    masked_query = [(name, MASK if name in secret_names else value) for name, value in query]
-    url = url.with_user(None).with_fragment(None)
+    base = bare_url(url)
     request = Request(
         config.method,
-        url.extend_query(query) if query else url,
+        base.extend_query(query) if query else base,
         headers.plain(),
         body,
         headers.private_names(),
         body_is_secret="body" not in parts and _referenced(context, "body"),
         data_names=_data_names(parts, config.body_type),
     )
+    if not url_is_secret and not secret_names:
+        return Composed(request, request.url)
+    shown = masked_url(context, base, written_url if url_is_secret else None)
+    masked_query = [(name, MASK if name in secret_names else value) for name, value in query]
     if isinstance(shown, URL):
         return Composed(request, shown.extend_query(masked_query) if query else shown)
     return Composed(request, shown + ("?" + urlencode(masked_query, safe="*") if query else ""))

@@ -124,9 +124,9 @@ def _transport(
         )
         if request.data_names:
             check_names(context.carried(lambda: "\n".join(request.data_names), "names", ()))
-        guard = check_hop(hop, uses, context.carried(request.text, hop.key(), uses), proxy_uses)
+        guard = check_hop(hop, uses, context.carried(request.text, hop.key, uses), proxy_uses)
         if request is first:  # a redirect to another origin carries none of them
-            context.note_sent(hop.key(), uses)
+            context.note_sent(hop.key, uses)
         return context.resources.get("http", _sessions).get(guard)
 
     return Transport(

@@ -45,18 +45,25 @@ def _masked_part(
     return masked(encoded) if cleaned == plain else quote(cleaned, safe=safe)
 
 
+def bare_url(url: URL) -> URL:
+    """Return ``url`` without userinfo and fragment, which are never sent as part of it."""
+    if url.raw_user is not None or url.raw_password is not None:
+        url = url.with_user(None)
+    return url.with_fragment(None) if url.raw_fragment else url
+
+
 def masked_url(context: NodeContext, url: URL, written: str | None) -> URL | str:
     """Return the url to show: as written, with ``***`` for each reference in it; ``url`` itself if ``written`` is None.
 
     A host that a reference gave is learned label by label, because it is asked for in lower case and IDNA.
     """
     if written is None:
-        return url.with_user(None).with_fragment(None)
+        return url
     text = substituted(written, lambda _reference, _place: MASK)
     try:
         masked = read_url(text)
         labels = set((masked.raw_host or "").split("."))
-        masked = masked.with_user(None).with_fragment(None)
+        masked = bare_url(masked)
     except ValueError:
         masked, labels = text.partition("#")[0].rpartition("@")[2], set(re.split(r"[/.:?#]", text))
     for label in set((url.raw_host or "").split(".")) - labels if MASK in str(labels) else ():
