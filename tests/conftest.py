@@ -119,6 +119,15 @@ class Cli:
 
 
 @pytest.fixture
+def one_secret(cli: Cli, store_key: MasterKey) -> str:
+    """A store made by the command line, with the secret ``a``; its value."""
+    value = "value-one-of-a"
+    create = ("secret", "create", "a", "--type", "api_key", "--from-json", "-")
+    assert cli(*create, stdin=json.dumps({"value": value})).code == 0
+    return value
+
+
+@pytest.fixture
 def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], canary: Canary) -> Cli:
     return Cli(monkeypatch, capsys, canary)
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import random
 import shutil
 import threading
-from pathlib import Path
 
 import pytest
 
@@ -292,33 +290,3 @@ def test_a_backup_killed_anywhere_leaves_no_half_file(filled, key, tmp_path, mon
     killing.killed_at(total * how // 10, "backup", "create", str(file))
     if file.exists():
         assert check_backup(file, (key,)).secrets == 3
-
-
-def test_the_commands(cli, store_key, own_world, monkeypatch):
-    create = ("secret", "create", "a", "--type", "api_key", "--from-json", "-")
-    assert cli(*create, stdin='{"value": "value-one"}').code == 0
-    made = cli("backup", "create", "b")
-    assert made.code == 0, made.err
-    assert "1 secret of the store" in made.out
-    assert "every record opens" in made.out
-    assert cli("backup", "create", "b").code == 1
-    assert json.loads(cli("backup", "verify", "b", "--json").out)["decrypted"]
-    assert cli("backup", "restore", "b").code == 2  # nobody can answer
-    assert cli("secret", "update", "a", "--from-json", "-", stdin='{"value": "value-two"}').code == 0
-    restored = cli("backup", "restore", "b", "--yes")
-    assert "What was there before is kept in" in restored.out
-    assert json.loads(cli("secret", "get", "a", "--json").out)["version"] == 1
-    assert Path(json.loads(cli("backup", "restore", "b", "--yes", "--json").out)["kept"]).exists()
-    monkeypatch.delenv("WORKFLOW_SECRETS_MASTER_KEY")
-    assert "no record was opened" in cli("backup", "verify", "b").out
-    assert "no master key is configured" in cli("backup", "restore", "b", "--yes").err
-    (own_world / "b").write_bytes((own_world / "b").read_bytes().replace(b"api_key", b"api_kex"))
-    damaged = cli("backup", "verify", "b")
-    assert damaged.code == 1
-    assert "checksum" in damaged.err
-    actions = [item["action"] for item in json.loads(cli("audit", "--json").out)]
-    assert [action for action in actions if action in ("backup", "restore")] == [
-        "backup",
-        "restore",
-        "restore",
-    ]

@@ -168,7 +168,7 @@ def test_list_prints_the_contract(store):
     assert json.loads(store("secret", "list", "--json", "--tag", "ci", "--tag", "nope").out) == []
     assert json.loads(store("secret", "list", "--json", "--type", "bearerToken").out)
     assert store("secret", "list", "--type", "nope").code == 1
-    assert "No secret fits" in store("secret", "list", "--tag", "nope").err
+    assert "No secret matches" in store("secret", "list", "--tag", "nope").err
 
 
 def test_list_needs_no_key_and_refuses_a_wrong_one(store, monkeypatch):

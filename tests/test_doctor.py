@@ -213,7 +213,7 @@ def test_a_passphrase_and_a_change_under_way_are_notes(cli, sound, monkeypatch, 
     with open_service() as service:
         StoreKeys(service).add(Passphrase(b"five random words for it", "a test"))
     monkeypatch.setenv("WORKFLOW_SECRETS_MASTER_KEY_PREVIOUS", store_key.to_text())
-    assert any("under way" in item["problem"] for item in doctor(cli)[1])
+    assert any("being exchanged" in item["problem"] for item in doctor(cli)[1])
     monkeypatch.delenv("WORKFLOW_SECRETS_MASTER_KEY")
     monkeypatch.delenv("WORKFLOW_SECRETS_MASTER_KEY_PREVIOUS")
     monkeypatch.setenv("WORKFLOW_SECRETS_PASSPHRASE", "five random words for it")

@@ -71,7 +71,7 @@ def test_the_last_key_stays_and_so_does_the_one_in_use(any_service, key):
     keys.add(MasterKey.generate())
     with pytest.raises(InvalidMasterKeyError, match="configured here"):
         keys.remove(key.kek_id)
-    with pytest.raises(InvalidMasterKeyError, match="knows no master key"):
+    with pytest.raises(InvalidMasterKeyError, match="does not know the master key"):
         keys.remove("0" * 16)
     with pytest.raises(InvalidMasterKeyError, match="already"):
         keys.add(key)
@@ -337,45 +337,6 @@ def test_a_key_command_killed_anywhere_can_be_run_again(any_service, tmp_path, k
     assert killed >= 3
 
 
-def test_the_commands(cli, store_key, own_world, monkeypatch, canary):
-    made = json.loads(cli("secret", "create", "a", "--type", "api_key", "--from-json", "-", "--json",
-                          stdin=json.dumps({"value": canary.value()})).out)  # fmt: skip
-    assert made["version"] == 1
-    status = json.loads(cli("key", "status", "--json").out)
-    assert status["master_keys"][0]["configured"]
-    assert status["store_keys"][0]["records"] == 1
-    assert "configured" in cli("key", "status").out
-    new = own_world / "new.key"
-    added = cli("key", "add", "--generate", str(new))
-    assert added.code == 0, added.err
-    assert "opens this store too" in added.out
-    new_id = MasterKey.parse(new.read_text(), "x").kek_id
-    assert cli("key", "rotate-dek").err.count("MASTER_KEY_PREVIOUS") == 1
-    monkeypatch.setenv("WORKFLOW_SECRETS_MASTER_KEY_PREVIOUS_FILE", str(new))
-    assert "sealflow key reencrypt" in cli("key", "rotate-dek").out
-    assert cli("key", "reencrypt").out == "1 secret encrypted again.\n"
-    assert json.loads(cli("key", "rotate-dek", "--json").out)["id"]
-    assert json.loads(cli("key", "reencrypt", "--json").out) == {"reencrypted": 1, "damaged": []}
-    assert cli("key", "remove", new_id).code == 2  # nobody can answer
-    assert cli("key", "remove", store_key.kek_id, "--yes").code == 1
-    assert json.loads(cli("key", "remove", new_id, "--yes", "--json").out) == {"id": new_id, "removed": True}
-    monkeypatch.delenv("WORKFLOW_SECRETS_MASTER_KEY_PREVIOUS_FILE")
-    again = cli("key", "add", "--key-file", str(new), "--json")
-    assert json.loads(again.out) == {"id": new_id}
-    assert "opens this store no more" in cli("key", "remove", new_id, "--yes").out
-    assert cli("key", "add").code == 2
-    assert cli("key", "add", "--key-file", "x", "--recovery").code == 2
-    assert cli("key", "add", "--passphrase").code == 2  # no terminal
-    assert cli("key", "add", "--generate", str(new)).code == 1  # never over another
-    phrase = own_world / "phrase.key"
-    phrase.write_text("five random words for it\n")
-    phrase.chmod(0o600)
-    assert cli("key", "add", "--passphrase-file", str(phrase)).code == 0
-    trail = json.loads(cli("audit", "--json").out)
-    assert [item["action"] for item in trail][:4] == ["key_create", "create", "key_add", "dek_rotate"]
-    assert f"key:{new_id}" in cli("audit").out
-
-
 def test_a_lost_key_is_replaced_with_the_recovery_key(cli, store_key, own_world, monkeypatch, canary):
     value = canary.value()
     cli("secret", "create", "a", "--type", "api_key", "--from-json", "-", stdin=json.dumps({"value": value}))
@@ -401,7 +362,7 @@ def test_the_keychain_keeps_a_key(cli, own_world, monkeypatch, tmp_path, canary)
     made = cli("init", "--keychain", "work", "--json")
     assert made.code == 0, made.err
     assert json.loads(made.out)["keychain"] == "work"
-    assert not (tmp_path / "config").exists()
+    assert not list((tmp_path / "config").rglob("*.key"))
     monkeypatch.delenv("WORKFLOW_SECRETS_MASTER_KEY_KEYCHAIN")
     given = json.dumps({"value": canary.value()})
     create = ("secret", "create", "a", "--type", "api_key", "--from-json", "-")
@@ -411,7 +372,7 @@ def test_the_keychain_keeps_a_key(cli, own_world, monkeypatch, tmp_path, canary)
     assert cli("key", "add", "--keychain", "work").code == 1  # never over another
     assert cli("key", "add", "--keychain", "second").code == 0
     monkeypatch.setenv("WORKFLOW_SECRETS_MASTER_KEY_KEYCHAIN", "third")
-    assert "holds no master key 'third'" in cli("secret", "get", "a").err
+    assert "has no master key 'third'" in cli("secret", "get", "a").err
     monkeypatch.setattr("keyring.core._keyring_backend", Locked())
     assert "cannot be used here (KeyringLocked)" in cli("secret", "get", "a").err
     monkeypatch.setitem(sys.modules, "keyring", None)

@@ -112,7 +112,7 @@ def unsafe_files(tmp_path):
     binary = tmp_path / "binary"
     write_key_file(binary, "")
     binary.write_bytes(b"\xff\xfe\x00")
-    yield binary, "no text"
+    yield binary, "does not hold text"
 
 
 @pytest.mark.value_files("*")

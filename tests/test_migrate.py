@@ -215,36 +215,3 @@ def test_what_cannot_be_exported_or_opened_is_refused(filled, tmp_path):
     file.write_text(json.dumps({**document, "scrypt": {**document["scrypt"], "n": 1 << 22}}))
     with pytest.raises(InvalidMasterKeyError, match="out of bounds"):
         import_bundle(filled, file, PHRASE)
-
-
-def test_the_commands(cli, store_key, own_world, monkeypatch, canary):
-    create = ("secret", "create", "a", "--type", "api_key", "--from-json", "-")
-    assert cli(*create, stdin=json.dumps({"value": canary.value()})).code == 0
-    phrase = own_world / "phrase.key"
-    phrase.write_text("five random words for it\n")
-    phrase.chmod(0o600)
-    export = ("export", "--passphrase-file", str(phrase), "--to")
-    assert "Wrote 1 secret" in cli(*export, "bundle").out
-    assert json.loads(cli("export", "a", *export[1:], "bundle2", "--json").out)["secrets"] == 1
-    assert cli("export", "--to", "bundle3").code == 2  # nobody to ask for the passphrase
-    imported = ("import", "bundle", "--passphrase-file", str(phrase))
-    assert cli(*imported).code == 1
-    assert cli(*imported, "--update", "--skip-existing").code == 2
-    assert json.loads(cli(*imported, "--skip-existing", "--json").out)["skipped"] == ["a"]
-    assert "1 updated" in cli(*imported, "--update").out
-    moved = cli("store", "migrate", "--to", "file")
-    assert moved.code == 0, moved.err
-    assert "Moved 1 secret from the sqlite store to the file store" in moved.out
-    assert "already" in cli("store", "migrate", "--to", "file").out
-    assert json.loads(cli("store", "migrate", "--to", "sqlite", "--json").out)["source"] == "file"
-    monkeypatch.setenv("WORKFLOW_SECRETS_STORAGE_BACKEND", "sqlite")
-    assert "WORKFLOW_SECRETS_STORAGE_BACKEND says sqlite" in cli("store", "migrate", "--to", "file").err
-    monkeypatch.delenv("WORKFLOW_SECRETS_STORAGE_BACKEND")
-    assert cli("store", "migrate").code == 2
-    assert cli("store", "migrate", "--to", "file", "--remove-old").code == 2
-    assert cli("store", "migrate", "--remove-old").code == 2
-    assert "Removed" in cli("store", "migrate", "--remove-old", "--yes").out
-    assert cli("store", "migrate", "--remove-old", "--yes", "--json").code == 1
-    trail = [item["action"] for item in json.loads(cli("audit", "--json").out)]
-    assert trail.count("migrate") == 4
-    assert trail.count("export") == 2

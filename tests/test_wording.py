@@ -95,7 +95,7 @@ def test_the_python_interface_repeats_no_key(service):
     ids=["description", "tags", "allowed_workflows"],
 )
 def test_a_key_is_not_stored_in_clear_text(service, metadata):
-    with pytest.raises(SecretValidationError, match="kept in clear text"):
+    with pytest.raises(SecretValidationError, match="looks like a key or a token"):
         service.create_secret("a", "api_key", {"value": "12345678"}, **metadata)
 
 

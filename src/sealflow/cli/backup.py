@@ -25,7 +25,7 @@ def backup() -> None:
 @_file
 @json_option
 def create(file: Path, as_json: bool) -> None:
-    """Write all of the store to the new FILE, still encrypted, and verify it. Others may write meanwhile.
+    """Write the whole store to the new FILE, still encrypted, and verify it. Others can write meanwhile.
 
     It holds the store's keys in their wrapped form: the master key alone opens it, and nothing else does.
     """
@@ -51,7 +51,7 @@ def verify(file: Path, as_json: bool) -> None:
 def restore(file: Path, yes: bool, as_json: bool) -> None:
     """Make the store what FILE holds. Needs the master key that was in use when it was made.
 
-    All is checked before anything is touched; what was there is kept beside the store.
+    Everything is checked before anything is changed, and the old store is kept beside the new one.
     """
     from sealflow.operations import restore_backup, verify_backup
     from sealflow.stores.select import existing_backend
@@ -63,7 +63,7 @@ def restore(file: Path, yes: bool, as_json: bool) -> None:
     info = restore_backup(settings, file)
     _print(info, as_json, "Restored")
     if info.kept is not None and not as_json:
-        click.echo(f"What was there before is kept in {info.kept}")
+        click.echo(f"The old store is kept in {info.kept}")
 
 
 def _print(info: BackupInfo, as_json: bool, done: str) -> None:

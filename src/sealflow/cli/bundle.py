@@ -14,7 +14,7 @@ from sealflow.settings import Settings
 _passphrase_option = click.option(
     "--passphrase-file",
     type=click.Path(path_type=Path),
-    help="A file (mode 0600) that holds the passphrase; without it you are asked.",
+    help="A file (mode 0600) that holds the passphrase; without this option you are asked.",
 )
 
 
@@ -26,7 +26,7 @@ _passphrase_option = click.option(
 def export(names: tuple[str, ...], passphrase_file: Path | None, target: Path, as_json: bool) -> None:
     """Write secrets (NAMES, or all) to one encrypted file, for an environment with another master key.
 
-    It holds the newest version of each. Who has the file and the passphrase has the secrets.
+    It holds the newest version of each. Anyone who has the file and the passphrase has the secrets.
     """
     from sealflow.operations import export_bundle
     from sealflow.service.open_service import open_existing
@@ -38,20 +38,20 @@ def export(names: tuple[str, ...], passphrase_file: Path | None, target: Path, a
         print_json({"path": str(target), "secrets": count})
     else:
         click.echo(
-            f"Wrote {counted(count, 'secret')} to {target}. Next, where they are wanted: sealflow import {target}"
+            f"Wrote {counted(count, 'secret')} to {target}. Next, in the other environment: sealflow import {target}"
         )
 
 
 @click.command("import")
 @click.argument("file", type=click.Path(path_type=Path))
 @_passphrase_option
-@click.option("--skip-existing", is_flag=True, help="Leave secrets of these names as they are.")
-@click.option("--update", is_flag=True, help="Make a new version of secrets of these names.")
+@click.option("--skip-existing", is_flag=True, help="Leave secrets that already exist as they are.")
+@click.option("--update", is_flag=True, help="Make a new version of secrets that already exist.")
 @json_option
 def import_(
     file: Path, passphrase_file: Path | None, skip_existing: bool, update: bool, as_json: bool
 ) -> None:
-    """Take the secrets of FILE, which `sealflow export` made, into this store: all of them or none."""
+    """Import the secrets of FILE, which `sealflow export` wrote, into this store: all of them or none."""
     from sealflow.operations import import_bundle
     from sealflow.service.open_service import open_existing
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from sealflow.errors import MissingMasterKeyError, SealflowError, WrongMasterKey
 from sealflow.settings import Settings
 from sealflow.stores.registry import SecretRegistry
 from sealflow.stores.select import open_registry
+from sealflow.wording import shown
 
 MAX_INPUT = 8 << 20
 
@@ -40,7 +43,7 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def open_listing() -> SecretRegistry:
-    """Open the store for what needs no master key; a key that is configured must still be this store's."""
+    """Open the store for a command that needs no master key; a key that is configured must still be the right one."""
     settings = Settings.load()
     registry = open_registry(settings)
     try:
@@ -63,7 +66,7 @@ def open_listing() -> SecretRegistry:
 
 
 def read_input(source: str, option: str) -> str:
-    """Return the text of ``-`` (standard input) or ``@FILE``; anything else is refused, unrepeated."""
+    """Return the text of ``-`` (standard input) or ``@FILE``; anything else is refused and not repeated."""
     if source == "-":
         content = sys.stdin.buffer.read(MAX_INPUT + 1)
     elif source.startswith("@") and len(source) > 1:
@@ -79,35 +82,43 @@ def read_input(source: str, option: str) -> str:
             f"{option} takes - (standard input) or @FILE: a value on a command line is seen by every user of the machine"
         )
     if len(content) > MAX_INPUT:
-        raise SealflowError(f"what {option} was given is larger than 8 MiB", hint="Give less")
+        raise SealflowError(f"{option}: the input is larger than 8 MiB", hint="Give less")
     return decoded(content, option)
 
 
 def decoded(content: bytes, option: str) -> str:
-    """Return UTF-8 text; the error holds nothing of it."""
+    """Return UTF-8 text; the error repeats nothing of it."""
     try:
         return content.decode()
     except UnicodeDecodeError:
         pass
-    raise SealflowError(f"what {option} was given is not UTF-8 text", hint="Give bytes as base64 text")
+    raise SealflowError(f"{option}: the input is not UTF-8 text", hint="Encode bytes as base64")
 
 
 def read_json(text: str, option: str) -> Any:
-    """Parse JSON; the error says where, and holds nothing of the text."""
+    """Parse JSON; the error says where, and repeats nothing of the text."""
     problem = ""
     try:
         return json.loads(text, object_pairs_hook=_unique)
     except json.JSONDecodeError as error:
-        problem = f"is no JSON (line {error.lineno}, column {error.colno})"
+        problem = f"is not JSON (line {error.lineno}, column {error.colno})"
     except (ValueError, RecursionError):
         problem = "has a key twice, or is nested too deeply"
-    raise SealflowError(f"what {option} was given {problem}", hint='Give an object such as {"token": "..."}')
+    raise SealflowError(f"{option}: the input {problem}", hint='Give an object such as {"token": "..."}')
+
+
+def read_span(text: str, option: str) -> timedelta:
+    """Read a time span such as ``14d``, ``12h`` or ``2w``; SealflowError naming ``option``."""
+    match = re.fullmatch(r"([0-9]{1,5})([hdw])", text.strip())
+    if match is None:
+        raise SealflowError(f"{option} {shown(text)} is not a time span", hint="Give 14d, 12h or 2w")
+    return timedelta(**{{"h": "hours", "d": "days", "w": "weeks"}[match[2]]: int(match[1])})
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a key stands twice")
+        raise ValueError("a key occurs twice")
     return found
 
 
@@ -117,11 +128,11 @@ def counted(number: int, thing: str) -> str:
 
 
 def confirm(question: str, yes: bool, command: str) -> None:
-    """Ask before what cannot be taken back; a usage error where nobody can answer."""
+    """Ask before something that cannot be undone; a usage error when there is no terminal."""
     if yes:
         return
     if not sys.stdin.isatty():
-        raise click.UsageError(f"{command} asks, and there is no terminal to answer: give --yes")
+        raise click.UsageError(f"{command} asks before it goes on, and there is no terminal: give --yes")
     click.confirm(question, abort=True)
 
 

@@ -1,4 +1,4 @@
-"""``sealflow demo``: the main job, for real, and the proof that no value is left anywhere."""
+"""``sealflow demo``: the main job, for real, and a search that shows that no value is left anywhere."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def _server(credentials: Credentials) -> web.Application:
 
 
 def _search(paths: list[Path], printed: str, credentials: Credentials) -> list[str]:
-    """Return where a value stands, in any of the encodings that the redactor knows."""
+    """Return the files that hold a value, in any of the encodings that the redactor knows."""
     from sealflow.resolver.redactor import Redactor
 
     redactor = Redactor()
@@ -155,7 +155,7 @@ def _search(paths: list[Path], printed: str, credentials: Credentials) -> list[s
 
 
 class _logging_to:  # noqa: N801 - used as a context manager
-    """Log everything at DEBUG to a file meanwhile."""
+    """Log everything at DEBUG to a file while it is entered."""
 
     def __init__(self, path: Path) -> None:
         self._handler = logging.FileHandler(path)

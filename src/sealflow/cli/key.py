@@ -34,7 +34,7 @@ def key() -> None:
 def generate(out: Path | None) -> None:
     """Make a master key: for WORKFLOW_SECRETS_MASTER_KEY, or a file that WORKFLOW_SECRETS_MASTER_KEY_FILE names.
 
-    It opens no store yet: `sealflow init` makes a store with it, `sealflow key add` lets it open one that is there.
+    It does not open a store yet: `sealflow init` makes a store with it, and `sealflow key add` lets it open an existing one.
     """
     made = MasterKey.generate()
     if out is None:
@@ -89,7 +89,7 @@ def add(
     recovery: bool,
     as_json: bool,
 ) -> None:
-    """Let another master key open the store too. No secret is rewritten, and the old key works as before.
+    """Let another master key open the store too. No secret is rewritten, and the old key still works.
 
     Then give the new key to every process, and remove the old one with `sealflow key remove ID`.
     """
@@ -121,7 +121,7 @@ def add(
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 def remove(kek_id: str, yes: bool, as_json: bool) -> None:
-    """Let the master key ID (see `sealflow key status`) open the store no more.
+    """Stop the master key ID (see `sealflow key status`) from opening the store.
 
     Processes that have only this key cannot open the store afterwards. The last key cannot be removed.
     """
@@ -134,17 +134,15 @@ def remove(kek_id: str, yes: bool, as_json: bool) -> None:
     if as_json:
         print_json({"id": kek_id, "removed": True})
     else:
-        click.echo(
-            f"The master key {kek_id} opens this store no more. Backups made before still open with it."
-        )
+        click.echo(f"The master key {kek_id} no longer opens this store. Earlier backups still open with it.")
 
 
 @key.command("rotate-dek")
 @json_option
 def rotate_dek(as_json: bool) -> None:
-    """Make a new store key (DEK) for what is written from now on; what is there stays readable.
+    """Make a new store key (DEK) for what is written from now on. Existing records stay readable.
 
-    `sealflow key reencrypt` then brings the old records to it.
+    `sealflow key reencrypt` then encrypts the old records with it.
     """
     from sealflow.operations import StoreKeys
     from sealflow.service.open_service import open_existing
@@ -154,15 +152,15 @@ def rotate_dek(as_json: bool) -> None:
     if as_json:
         print_json({"id": dek_id})
     else:
-        click.echo(f"New records are sealed with the store key {dek_id}. Next: sealflow key reencrypt")
+        click.echo(f"New records are encrypted with the store key {dek_id}. Next: sealflow key reencrypt")
 
 
 @key.command()
 @json_option
 def reencrypt(as_json: bool) -> None:
-    """Seal every record with the newest store key, and destroy the old ones.
+    """Encrypt every record with the newest store key, and destroy the old keys.
 
-    Others read and write meanwhile. It may be stopped anywhere, and goes on where it was when it is run again.
+    Others can read and write meanwhile. If it is stopped, run it again: it continues where it was.
     """
     from sealflow.operations import StoreKeys
     from sealflow.service.open_service import open_existing
@@ -189,7 +187,7 @@ def _new_source(
     keychain: str | None,
     passphrase_file: Path | None,
 ) -> Iterator[KeySource]:
-    """Give the key that is to be added; one that was made for it is taken back when it was not added."""
+    """Yield the key to add; a key that was made for this is removed again if it was not added."""
     if key_file is not None:
         yield MasterKey.parse(read_key_file(key_file, storage), f"the key file {key_file}")
     elif passphrase_file is not None:

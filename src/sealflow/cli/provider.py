@@ -11,7 +11,7 @@ import click
 from sealflow.cli.common import json_option, options, print_json, print_table
 from sealflow.cli.trust import trust_for_this_command, trust_option
 from sealflow.errors import SealflowError, SettingsError
-from sealflow.wording import closest
+from sealflow.wording import closest, shown
 
 config_option = click.option(
     "--config",
@@ -56,7 +56,7 @@ def list_(config: Path | None, trust_now: bool, as_json: bool) -> None:
             ],
         )
     else:
-        click.echo("No providers are configured: references lead to the local store.", err=True)
+        click.echo("No providers are configured: references use the local store.", err=True)
 
 
 @provider.command()
@@ -72,7 +72,9 @@ def test(name: str, secret: str | None, config: Path | None, trust_now: bool, as
     with opened_resolver(config) as resolver:
         found = {item.name: item for item in resolver.providers}
         if name not in found:
-            raise SettingsError(f"there is no provider {name!r}", hint=closest(name, found, what="providers"))
+            raise SettingsError(
+                f"there is no provider {shown(name)}", hint=closest(name, found, what="providers")
+            )
         result = asyncio.run(_asked(resolver, found[name], secret))
     if as_json:
         print_json(result)

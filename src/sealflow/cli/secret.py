@@ -17,6 +17,7 @@ from sealflow.cli.common import (
     print_table,
     read_input,
     read_json,
+    read_span,
 )
 from sealflow.cli.usage import usage
 from sealflow.cli.versions import destroy, history, rollback, undelete
@@ -151,20 +152,22 @@ def get(name: str, version: int | None, field: str | None, reveal: bool, as_json
 @secret.command("list")
 @click.option("--type", "type_name", help="Only secrets of this type.")
 @click.option(
-    "--tag", "tags", multiple=True, help="Only secrets with this tag; all of them where it is repeated."
+    "--tag", "tags", multiple=True, help="Only secrets with this tag; if repeated, with all of the tags."
 )
 @click.option(
-    "--expiring", metavar="SPAN", help="Only secrets that expire within this time, or have: 14d, 12h, 2w."
+    "--expiring",
+    metavar="SPAN",
+    help="Only secrets that have expired or expire within this time: 14d, 12h, 2w.",
 )
 @json_option
 def list_(type_name: str | None, tags: tuple[str, ...], expiring: str | None, as_json: bool) -> None:
-    """List the secrets: metadata, no values, and no master key needed."""
+    """List the secrets: metadata only. Needs no master key."""
     from sealflow.service.describe import list_infos
 
     with open_listing() as registry:
         infos = list_infos(registry, type_name, tags)
     if expiring is not None:
-        limit = times.now() + times.read_days(expiring, "--expiring")
+        limit = times.now() + read_span(expiring, "--expiring")
         infos = [info for info in infos if info.metadata.policy.expired(limit)]
     found = [info.to_dict() for info in infos]
     if as_json:
@@ -185,7 +188,7 @@ def list_(type_name: str | None, tags: tuple[str, ...], expiring: str | None, as
         print_table(("NAME", "TYPE", "VERSION", "TAGS", "UPDATED", "EXPIRES", "DESCRIPTION"), rows)
     else:
         click.echo(
-            "There are no secrets here yet." if not (type_name or tags or expiring) else "No secret fits.",
+            "There are no secrets here yet." if not (type_name or tags or expiring) else "No secret matches.",
             err=True,
         )
 
@@ -195,7 +198,7 @@ def list_(type_name: str | None, tags: tuple[str, ...], expiring: str | None, as
 @_data_options
 @_metadata_options
 @_short_option
-@click.option("--clear", multiple=True, type=click.Choice(_CLEARABLE), help="Take this away. Repeatable.")
+@click.option("--clear", multiple=True, type=click.Choice(_CLEARABLE), help="Remove this. Repeatable.")
 @expected_option
 @json_option
 def update(
@@ -210,7 +213,7 @@ def update(
 ) -> None:
     """Make a new version of NAME.
 
-    --field changes the fields that it names and keeps the others; --from-json gives all fields anew.
+    --field changes the fields that it names and keeps the others; --from-json replaces all fields.
     """
     from sealflow.service.open_service import open_service
 
@@ -227,7 +230,7 @@ def update(
         if data is not None and from_json is None:
             current = service.get_secret(name)
             data = {**current.data, **data}
-            # What was merged was read before the write: somebody else's change in between must not be lost.
+            # The fields were read before the write: another change in between must not be lost.
             expected_version = current.version if expected_version is None else expected_version
         info = service.update_secret(
             name, data, expected_version=expected_version, allow_short=allow_short, **changes
@@ -241,11 +244,11 @@ def update(
 @expected_option
 @json_option
 def delete(name: str, yes: bool, expected_version: int | None, as_json: bool) -> None:
-    """Delete NAME; its versions stay in the store until they are destroyed."""
+    """Delete NAME. Its versions stay in the store until they are destroyed."""
     from sealflow.service.open_service import open_service
 
     with open_service() as service:
-        service.history(name)  # that there is one: its value is nobody's business here
+        service.history(name)  # raises if there is no such secret, without decrypting it
         confirm(f"Delete the secret {name}?", yes, "delete")
         service.delete_secret(name, expected_version=expected_version)
     if as_json:
@@ -262,7 +265,7 @@ def _given_data(fields: tuple[str, ...], from_json: str | None, required: list[s
         data = read_json(read_input(from_json, "--from-json"), "--from-json")
         if not isinstance(data, dict):
             raise SecretValidationError(
-                "what --from-json was given is no JSON object", hint='Give {"field": "value"}'
+                "--from-json: the input is not a JSON object", hint='Give {"field": "value"}'
             )
         return data
     wanted = [*fields, *([] if fields else required)]
@@ -278,7 +281,7 @@ def _field(text: str) -> tuple[str, str]:
         )
     if equals:
         value = read_input(source, f"--field {name}")
-        # An editor ends a file with a line break that is no part of a token; a PEM key keeps its own.
+        # Editors end a file with a line break that does not belong to a token; a PEM key keeps its own.
         bare = value.removesuffix("\n").removesuffix("\r")
         return name, value if "\n" in bare else bare
     if not sys.stdin.isatty():
@@ -303,7 +306,7 @@ def _print_field(name: str, data: dict[str, Any], field: str, as_json: bool) -> 
 
     reference = parse("{{secrets." + name + "." + field + "}}").single
     if reference is None:
-        raise click.UsageError("--field is no field's path: write a.b.c")
+        raise click.UsageError("--field is not a valid field path: write a.b.c")
     value = field_of(data, reference)
     if as_json:
         print_json(value)

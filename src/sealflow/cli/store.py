@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -14,10 +14,42 @@ from sealflow.crypto.key_file import default_key_file, write_key_file
 from sealflow.crypto.key_sources import find_master_key, find_master_keys
 from sealflow.crypto.master_key import KeySource, MasterKey
 from sealflow.errors import MissingMasterKeyError, TrustError
+from sealflow.model.stored import KeyringDocument
 from sealflow.settings import MASTER_KEY_KEYCHAIN, STORAGE_BACKEND, Settings
 from sealflow.stores.registry import SecretRegistry
 from sealflow.stores.select import open_registry
 from sealflow.trust import trust_folder
+
+
+@dataclass
+class _Made:
+    """What ``init`` made: a store, and a master key in a file or in a keychain entry."""
+
+    store: bool = False
+    key_file: Path | None = None
+    keychain: str | None = None
+
+    def new_key(self, store_id: str, keychain: str | None) -> MasterKey:
+        """Make the master key of a new store, and keep it in the keychain entry or else in its file."""
+        key = MasterKey.generate()
+        if keychain is not None:
+            from sealflow.crypto.keychain import write_keychain
+
+            write_keychain(keychain, key)
+            self.keychain = keychain
+        else:
+            self.key_file = default_key_file(store_id)
+            write_key_file(self.key_file, key.to_text())
+        return key
+
+    def remove_key(self) -> None:
+        """Remove the key that was made, if one was."""
+        if self.key_file is not None:
+            self.key_file.unlink(missing_ok=True)
+        if self.keychain is not None:
+            from sealflow.crypto.keychain import remove_keychain
+
+            remove_keychain(self.keychain)
 
 
 @click.command()
@@ -25,44 +57,44 @@ from sealflow.trust import trust_folder
 @click.option("--keychain", metavar="NAME", help="Keep the new master key in the system's keychain.")
 @json_option
 def init(backend: str | None, keychain: str | None, as_json: bool) -> None:
-    """Make a store here, and a master key where none is configured.
+    """Make a store here, and a master key if none is configured.
 
-    The key goes to a file of yours in your config directory, or into the system's keychain, never beside the secrets.
+    The key is written to a file in your config directory, or to the system's keychain, never beside the secrets.
     """
     from sealflow.crypto.keyring import new_document
     from sealflow.operations.trail import record_event
 
     settings = Settings.load(None, backend)
-    made: dict[str, Any] = {}
+    made = _Made()
 
-    def new_keyring(store_id: str) -> Any:
+    def new_keyring(store_id: str) -> KeyringDocument:
         key: KeySource
         try:
             key = find_master_key(None, settings.path, None)
         except MissingMasterKeyError:
-            key = _made_key(store_id, keychain, made)
-        made["store"] = store_id
+            key = made.new_key(store_id, keychain)
+        made.store = True
         return new_document(store_id, key)
 
     try:
         registry = open_registry(settings, new_keyring)
     except BaseException:
-        _take_back(made)  # the key of a store that was not made
+        made.remove_key()  # it would open a store that was not made
         raise
-    if "keychain" in made:
-        os.environ[MASTER_KEY_KEYCHAIN] = made["keychain"]
     with registry:
+        if made.keychain is not None:
+            os.environ[MASTER_KEY_KEYCHAIN] = made.keychain
         with_key = _check_key(settings, registry)
-        if "store" in made:
+        if made.store:
             record_event(settings, key_event("key_create", registry.keyring().keks[0].kek_id))
     trusted = _trust_this_folder()
     result = {
         "path": str(settings.path),
         "backend": registry.backend,
         "store_id": registry.store_id,
-        "created": "store" in made,
-        "key_file": str(made["key_file"]) if "key_file" in made else None,
-        "keychain": made.get("keychain"),
+        "created": made.store,
+        "key_file": None if made.key_file is None else str(made.key_file),
+        "keychain": made.keychain,
         "master_key": with_key,
         "trusted": trusted,
     }
@@ -77,7 +109,7 @@ def init(backend: str | None, keychain: str | None, as_json: bool) -> None:
         click.echo(f"Workflows in {trusted} are trusted: they may use functions, providers and every secret")
     if result["key_file"]:
         click.echo(
-            "Keep a copy of that file in a safe place: without it nobody can read the secrets, you included."
+            "Keep a copy of that file in a safe place: without it nobody can read the secrets, not even you."
         )
     if result["keychain"]:
         click.echo(f"Set {MASTER_KEY_KEYCHAIN}={keychain} wherever the store is opened.")
@@ -99,29 +131,6 @@ def _trust_this_folder() -> str | None:
             problem = str(error)
     click.echo(f"sealflow: warning: {problem}", err=True)
     return None
-
-
-def _made_key(store_id: str, keychain: str | None, made: dict[str, Any]) -> MasterKey:
-    """Make the master key of a new store and keep it; ``made`` says where."""
-    key = MasterKey.generate()
-    if keychain is not None:
-        from sealflow.crypto.keychain import write_keychain
-
-        write_keychain(keychain, key)
-        made["keychain"] = keychain
-    else:
-        made["key_file"] = default_key_file(store_id)
-        write_key_file(made["key_file"], key.to_text())
-    return key
-
-
-def _take_back(made: dict[str, Any]) -> None:
-    if "key_file" in made:
-        made["key_file"].unlink(missing_ok=True)
-    if "keychain" in made:
-        from sealflow.crypto.keychain import remove_keychain
-
-        remove_keychain(made["keychain"])
 
 
 def _check_key(settings: Settings, registry: SecretRegistry) -> str:
@@ -167,12 +176,12 @@ def migrate(target: str | None, remove_old: bool, yes: bool, as_json: bool) -> N
         print_json({**done._asdict(), "old": [str(item) for item in done.old]})
         return
     if done.source == done.target:
-        click.echo(f"It is a {done.target} store already.")
+        click.echo(f"It is already a {done.target} store.")
     else:
         click.echo(
             f"Moved {counted(done.secrets, 'secret')} from the {done.source} store to the {done.target} store."
         )
-        click.echo("Start again what has the store open: it is refused until then.")
+        click.echo("Restart every process that has the store open: until then it gets an error.")
     if settings.backend not in (None, done.target):
         click.echo(
             f"sealflow: warning: {STORAGE_BACKEND} says {settings.backend}: change or unset it", err=True

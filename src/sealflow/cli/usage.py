@@ -21,7 +21,7 @@ _SKIPPED = {".git", ".venv", ".workflow", "node_modules", "__pycache__"}
 def usage(name: str, folders: tuple[Path, ...], as_json: bool) -> None:
     """List the workflow files, nodes and fields below DIR… (default: here) that refer to the secret NAME.
 
-    And when the audit trail last saw it used. Needs no master key.
+    It also shows when the secret was last used, from the audit trail. Needs no master key.
     """
     from sealflow.cli.audit import last_use
 
@@ -39,7 +39,7 @@ def usage(name: str, folders: tuple[Path, ...], as_json: bool) -> None:
     said = (
         f"{used['time']} by {used['actor']}, {used['action']} ({used['outcome']})"
         if used
-        else "never, as far as the audit trail goes"
+        else "never, according to the audit trail"
     )
     click.echo(f"Last used: {said}")
 
@@ -54,7 +54,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _places(file: Path, name: str) -> list[dict[str, Any]]:
-    """Return the references of one file; a file that is no workflow has none."""
+    """Return the references of one file; a file that is not a workflow has none."""
     from sealflow.errors import SealflowError
     from sealflow.workflow.check import Known, check_file
     from sealflow.workflow.reader import is_json, parse_text, read_text

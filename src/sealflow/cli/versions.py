@@ -42,7 +42,7 @@ def history(name: str, as_json: bool) -> None:
 def rollback(name: str, version: int, expected_version: int | None, as_json: bool) -> None:
     """Make the data of an older version the next version of NAME.
 
-    Its hosts, workflows and expiry stay as they are now: going back to an old value widens nothing.
+    Its hosts, workflows and expiry stay as they are now, so going back to an old value does not widen the policy.
     """
     from sealflow.service.open_service import open_existing
 

@@ -1,4 +1,4 @@
-"""The record format: one encrypted blob, bound to what it is and where it stands.
+"""The record format: one encrypted blob, bound to what it is and where it belongs.
 
 ::
 
@@ -38,9 +38,8 @@ RECOVERY_PUBLIC = b"sealflow recovery public key v1"
 BUNDLE = b"sealflow bundle v1"
 
 _SHA256 = SHA256()
-_LENGTHS = tuple(
-    struct.pack(">I", length) for length in range(256)
-)  # every usual part: this runs in each read
+# The length prefixes of all usual parts, computed once because every read needs them.
+_LENGTHS = tuple(struct.pack(">I", length) for length in range(256))
 
 
 Derive = Callable[[bytes, bytes, bytes], tuple[bytes, bytes]]
@@ -56,12 +55,12 @@ class Header(NamedTuple):
 
 
 def read_header(blob: bytes) -> Header:
-    """Split a blob's header; raise DamagedRecordError when it is none of ours or too short."""
+    """Split a blob's header; raise DamagedRecordError when it is too short or not one of ours."""
     if len(blob) < OVERHEAD:
         raise DamagedRecordError("a record is too short", hint="Restore it from a backup")
     if blob[:3] != MAGIC[:3]:
         raise DamagedRecordError(
-            "a record does not begin as a record of sealflow", hint="Restore it from a backup"
+            "a record does not begin like a record of sealflow", hint="Restore it from a backup"
         )
     if blob[:4] != MAGIC:
         raise DamagedRecordError(f"a record has the unknown format {blob[3]}", hint="Update sealflow")
@@ -103,7 +102,7 @@ def unseal(
 ) -> bytes:
     """Decrypt; raise TamperedError for another key or context, or any changed bit behind the magic.
 
-    ``derive`` stands for ``derived``, for a caller that remembers what it gave.
+    ``derive`` replaces ``derived``, for a caller that caches its results.
     """
     if len(blob) < OVERHEAD or blob[:4] != MAGIC:
         read_header(blob)  # raises, and says why
@@ -119,7 +118,7 @@ def unseal(
             plaintext = None
     if plaintext is None:
         raise TamperedError(
-            "a record does not fit the place it stands in: it was changed, moved or replayed, or its policy was changed",
+            "a record does not fit its place: it was changed, moved or replayed, or its policy was changed",
             hint="Restore it from a backup, and find out who can write to the store",
         )
     return plaintext

@@ -39,20 +39,20 @@ def with_recovery_key(
 
 
 def without_key(document: KeyringDocument, kek_id: str) -> KeyringDocument:
-    """Let a master key open the store no more.
+    """Stop a master key from opening the store.
 
-    Raises InvalidMasterKeyError for one that the store does not know, and for the last that is no recovery key.
+    Raises InvalidMasterKeyError for one that the store does not know, and for the last one that is not a recovery key.
     """
     if kek_id not in {kek.kek_id for kek in document.keks}:
         known = ", ".join(kek.kek_id for kek in document.keks)
         raise InvalidMasterKeyError(
-            f"the store knows no master key {shown(kek_id)}", hint=f"Give the id of one of: {known}"
+            f"the store does not know the master key {shown(kek_id)}", hint=f"Give the id of one of: {known}"
         )
     left = tuple(kek for kek in document.keks if kek.kek_id != kek_id)
     if all(kek.kind == "recovery" for kek in left):
         raise InvalidMasterKeyError(
             f"the master key {kek_id} is the last one that opens this store",
-            hint="Add another with `sealflow key add` first; a recovery key is for the safe",
+            hint="Add another with `sealflow key add` first; a recovery key does not count",
         )
     wraps = tuple(wrap for wrap in document.wraps if wrap.kek_id != kek_id)
     return KeyringDocument(document.deks, wraps, left)

@@ -25,7 +25,7 @@ def read_key_file(path: Path, storage: Path) -> str:
     """
     path = path.absolute()
     if path.resolve().is_relative_to(storage.resolve()):
-        raise _unsafe(path, "lies inside the storage directory", "Keep the key apart from what it encrypts")
+        raise _unsafe(path, "is inside the storage directory", "Keep the key away from what it encrypts")
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
@@ -42,12 +42,12 @@ def read_key_file(path: Path, storage: Path) -> str:
         return content.decode("ascii" if content.startswith(b"sfk1_") else "utf-8")
     except UnicodeDecodeError:
         pass
-    raise _unsafe(path, "holds no text", "Make a key with `sealflow key generate`")
+    raise _unsafe(path, "does not hold text", "Make a key with `sealflow key generate`")
 
 
 def _check(path: Path, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise _unsafe(path, "is no regular file", "Name a regular file")
+        raise _unsafe(path, "is not a regular file", "Name a regular file")
     if status.st_uid not in (os.geteuid(), 0):
         raise _unsafe(path, "belongs to another user", "Copy it to a file of your own")
     if status.st_mode & 0o077:

@@ -18,8 +18,8 @@ def read_keychain(entry: str) -> MasterKey:
     text = _keychain("get_password", entry)
     if not text:
         raise MissingMasterKeyError(
-            f"the keychain holds no master key {entry!r}",
-            hint=f"Make one with `sealflow init --keychain {entry}`, or correct the name",
+            f"the keychain has no master key {entry!r}",
+            hint="Make one with `sealflow init --keychain NAME`, or correct the name",
         )
     return MasterKey.parse(str(text), f"the keychain entry {entry!r}")
 
@@ -28,7 +28,7 @@ def write_keychain(entry: str, key: MasterKey) -> None:
     """Keep a master key under ``entry``; InvalidMasterKeyError when something is kept there already."""
     if _keychain("get_password", entry):
         raise InvalidMasterKeyError(
-            f"the keychain holds an entry {entry!r} already",
+            f"the keychain already has an entry {entry!r}",
             hint="Choose another name: a key is never written over another",
         )
     _keychain("set_password", entry, key.to_text())

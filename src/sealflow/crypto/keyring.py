@@ -23,7 +23,7 @@ class Keyring:
         self.kek_id = kek
         self._active = active
         self._deks = deks
-        # A quarter of a read is HKDF; what it gave is worth no more than the DEK beside it, and goes with it.
+        # HKDF takes a quarter of a read. A cached result reveals no more than the DEK beside it, and lives no longer.
         self._derive = lru_cache(maxsize=1024)(envelope.derived)
 
     def __repr__(self) -> str:
@@ -45,7 +45,7 @@ class Keyring:
                 continue
             if dek.dek_id not in wraps:
                 raise DamagedRecordError(
-                    f"the keyring holds no copy of the store key {dek.dek_id} for the master key {found}",
+                    f"the keyring has no copy of the store key {dek.dek_id} for the master key {found}",
                     hint="Open the store with the master key that was used before, or restore a backup",
                 )
             deks[bytes.fromhex(dek.dek_id)] = kek.unwrap(wraps[dek.dek_id], store_id, dek.dek_id)

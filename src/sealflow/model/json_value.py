@@ -1,4 +1,4 @@
-"""JSON values: the canonical text, and copies that share nothing with the original."""
+"""JSON values: their canonical form, and copies that share nothing with the original."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _encoder = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",",
 
 
 def canonical(value: Any) -> str:
-    """JSON with sorted keys and no blanks: the same value always gives the same text."""
+    """Return JSON with sorted keys and no spaces: equal values always give equal strings."""
     return _encoder.encode(value)
 
 

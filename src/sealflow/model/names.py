@@ -28,10 +28,10 @@ def check_secret_name(name: object) -> str:
 
 
 def refuse_keys(text: str, field: str) -> str:
-    """Return ``text``, which is kept in clear text; SecretValidationError where it holds a master key or a token."""
+    """Return ``text``, which is stored in clear text; SecretValidationError where it holds a master key or a token."""
     if holds_key(text):
         raise SecretValidationError(
-            f"the {field} holds what looks like a key or a token, and is kept in clear text",
+            f"{field}: this is stored in clear text, and looks like a key or a token",
             hint="Put it into a field of the secret",
             field=field,
         )

@@ -21,7 +21,7 @@ class FoundReference(NamedTuple):
 
 
 Place = tuple[Any, Any] | str
-"""A path while walking: the caller's text, or (place above, key or index). Spelled out only where it is needed."""
+"""A path while walking: the caller's string, or (place above, key or index). It is spelled out only for a message."""
 
 
 def references_in(config: Any, path: str = "") -> list[tuple[Place, Reference]]:
@@ -53,7 +53,7 @@ def _walk(value: Any, place: Place, depth: int, found: list[tuple[Place, str]]) 
                 and match[0][0] != "\\"
             ):
                 raise ReferenceSyntaxError(
-                    "a reference cannot stand in a key",
+                    "a reference is not allowed in a key",
                     column=1,
                     hint="Put it into the value",
                     path=spelled_path(place) or None,
@@ -96,7 +96,7 @@ def parsed_at(text: str, place: Place) -> Template:
 def substituted(config: Any, value_of: Callable[[Reference, Place], Any], path: str = "") -> Any:
     """Return a copy of ``config`` with every reference replaced by ``value_of(reference, place)``.
 
-    A text that is exactly one reference becomes that value with its type; in a longer text ``value_of`` gives
+    A string that is exactly one reference becomes that value with its type; in a longer string ``value_of`` gives
     what to insert (a str). Keys, other values and the config itself stay as they are.
     """
     return _substituted(config, value_of, path)
@@ -125,15 +125,15 @@ def _substituted_text(text: str, value_of: Callable[[Reference, Place], Any], pl
 
 
 def inserted(reference: Reference, value: Any, place: Place) -> str:
-    """Return the text of a value that stands inside a longer text: numbers and booleans as in JSON."""
+    """Return a value as it appears inside a longer string: numbers and booleans as in JSON."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool | int | float):
         return json.dumps(value)
     kind = "list" if isinstance(value, list) else "mapping"
     raise SecretValidationError(
-        f"{reference} is a {kind} and cannot stand inside a text",
-        hint="Let the reference stand alone, or name a field below it",
+        f"{reference} is a {kind} and cannot be part of a longer string",
+        hint="Use the reference alone, or name a field below it",
         secret=reference.name,
         field=reference.dotted,
         path=spelled_path(place) or None,

@@ -2,10 +2,10 @@ r"""The grammar of references: from a string to the template it means.
 
 ::
 
-    reference = "{{" blanks "secrets." [provider ":"] name {"." segment} blanks "}}"
+    reference = "{{" spaces "secrets." [provider ":"] name {"." segment} spaces "}}"
     name      = NAME | quoted          NAME = [A-Za-z0-9_][A-Za-z0-9_-]{0,127}
     provider  = NAME                   segment = NAME | quoted      quoted = a JSON string
-    blanks    = {" " | TAB}            \{{ stands for a literal {{
+    spaces    = {" " | TAB}            \{{ is a literal {{
 
 Text that begins like a reference (``{{``, blanks, ``secrets``, in any case) and is none raises
 ReferenceSyntaxError; any other ``{{...}}`` is left alone. Substitution is one pass over spans: what a value
@@ -48,7 +48,7 @@ class Reference(NamedTuple):
 
 
 class Span(NamedTuple):
-    """A reference and where it stands: the offsets of its first character and behind its last."""
+    """A reference and its place: the offsets of its first character and of the one after its last."""
 
     start: int
     end: int
@@ -56,14 +56,14 @@ class Span(NamedTuple):
 
 
 class Template(NamedTuple):
-    """A parsed text: literal pieces (escapes undone) and references, in order; ``spans`` for whoever points at them."""
+    """A parsed string: literal pieces (escapes undone) and references, in order; ``spans`` say where the references are."""
 
     parts: tuple[str | Reference, ...]
     spans: tuple[Span, ...]
 
     @property
     def single(self) -> Reference | None:
-        """The reference, where the text is exactly one and nothing else."""
+        """The reference, if the string is exactly one reference; else None."""
         return self.parts[0] if len(self.parts) == 1 and isinstance(self.parts[0], Reference) else None
 
 
@@ -73,7 +73,7 @@ def _spelled(part: str) -> str:
 
 @lru_cache(maxsize=4096)
 def parse(text: str) -> Template:
-    """Parse one text; raise ReferenceSyntaxError with its column and a hint."""
+    """Parse one string; raise ReferenceSyntaxError with its column and a hint."""
     parts: list[str | Reference] = []
     spans: list[Span] = []
     literal, position = "", 0
@@ -97,7 +97,7 @@ def parse(text: str) -> Template:
         for span in spans:
             if not span.reference.field:
                 raise _error(
-                    "a reference inside a text needs a field",
+                    "a reference inside a longer string needs a field",
                     span.start,
                     "Write {{secrets.%s.FIELD}}" % _spelled(span.reference.name),
                 )
@@ -112,7 +112,7 @@ def _reference_at(text: str, start: int) -> tuple[Reference, int]:
         if said.lower() == "secrets" and said != "secrets":
             raise _error("'secrets' is written in lower case", start, FORM)
         if said == "secrets":
-            raise _error("only spaces and tabs may stand inside the braces", start, FORM + " on one line")
+            raise _error("only spaces and tabs are allowed inside the braces", start, FORM + " on one line")
         raise _error("this begins like a reference, and 'secrets' must be followed by a dot", start, FORM)
     position = head.end()
     if text[position : position + 1] != ".":
@@ -163,7 +163,7 @@ def _not_closed(text: str, position: int, start: int) -> ReferenceSyntaxError:
     if not rest or rest.startswith("}"):
         return _error("the reference is not closed", start, "End it with }}")
     hint = 'Quote a name with other characters: {{secrets."team/app".token}}'
-    return _error("a character that cannot stand in a name", len(text) - len(rest), hint)
+    return _error("a character that is not allowed in a name", len(text) - len(rest), hint)
 
 
 def _error(message: str, position: int, hint: str) -> ReferenceSyntaxError:

@@ -13,7 +13,7 @@ from sealflow.model.policy import Policy
 
 
 class SecretMetadata(NamedTuple):
-    """What is kept of a secret in clear text. Times are aware datetimes in UTC."""
+    """The part of a secret that is stored in clear text. Times are aware datetimes in UTC."""
 
     description: str | None
     tags: tuple[str, ...]

@@ -1,9 +1,8 @@
-"""Times: aware datetimes in UTC inside, RFC 3339 text outside."""
+"""Times: aware datetimes in UTC inside, RFC 3339 strings outside."""
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from sealflow.errors import SecretValidationError
 
@@ -19,23 +18,15 @@ def to_text(moment: datetime) -> str:
 
 
 def from_text(text: str) -> datetime:
-    """Read RFC 3339 text; raise ValueError where the zone is missing."""
+    """Read an RFC 3339 string; raise ValueError where the zone is missing."""
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError("the time zone is missing")
     return moment
 
 
-def read_days(text: str, option: str) -> timedelta:
-    """Read a time span such as ``14d``, ``12h`` or ``2w``; SecretValidationError naming ``option``."""
-    match = re.fullmatch(r"([0-9]{1,5})([hdw])", text.strip())
-    if match is None:
-        raise SecretValidationError(f"{option} is no time span", hint="Give 14d, 12h or 2w", field=option)
-    return timedelta(**{{"h": "hours", "d": "days", "w": "weeks"}[match[2]]: int(match[1])})
-
-
 def read_time(value: object, field: str) -> datetime:
-    """Take an aware datetime or RFC 3339 text; raise SecretValidationError naming ``field``."""
+    """Take an aware datetime or an RFC 3339 string; raise SecretValidationError naming ``field``."""
     hint = "Give a time with its zone, such as 2027-01-31T00:00:00Z"
     if isinstance(value, str):
         try:
@@ -44,4 +35,4 @@ def read_time(value: object, field: str) -> datetime:
             pass
     elif isinstance(value, datetime) and value.tzinfo is not None:
         return value.astimezone(UTC)
-    raise SecretValidationError(f"{field} is not a time that can be used", hint=hint, field=field)
+    raise SecretValidationError(f"{field} is not a valid time", hint=hint, field=field)

@@ -10,7 +10,7 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 class Problem(NamedTuple):
-    """``loc`` and ``kind`` are pydantic's own; ``message`` is a clause without capital and full stop, and holds no input."""
+    """``loc`` and ``kind`` are pydantic's own; ``message`` is a clause without a capital or a full stop, and never holds input."""
 
     loc: tuple[str | int, ...]
     kind: str

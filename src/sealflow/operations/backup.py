@@ -183,7 +183,7 @@ def read_header(path: Path, file: BinaryIO) -> Header:
             hint="Update sealflow; nothing was changed",
         )
     if version != FORMAT:
-        raise _damaged(path, "it is no backup of sealflow")
+        raise _damaged(path, "it is not a backup of sealflow")
     second = _parsed(path, file.readline(_MAX_LINE))
     return parse(path, _HINT, _header, (first, second))
 

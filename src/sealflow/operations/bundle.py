@@ -1,7 +1,7 @@
 """Portable bundles: secrets under a passphrase, from one environment to another with another master key.
 
 One JSON object: the scrypt parameters, and an envelope with the newest version of each secret and its metadata. Who has
-the file and the passphrase has the secrets; it is made for a journey, a backup for keeping.
+the file and the passphrase has the secrets. A bundle is for moving secrets, and a backup is for keeping them.
 """
 
 from __future__ import annotations
@@ -92,8 +92,8 @@ def import_bundle(
 ) -> Imported:
     """Take the secrets of a bundle into the store, all of them or none.
 
-    ``on_existing``: what becomes of a name that is in use: refuse (SecretExistsError), skip it, or make a new version.
-    Raises InvalidMasterKeyError for a wrong passphrase, DamagedRecordError for what is no bundle.
+    ``on_existing``: what to do with a name that is in use: ``refuse`` (SecretExistsError), ``skip`` it, or ``update`` it.
+    Raises InvalidMasterKeyError for a wrong passphrase, DamagedRecordError for a file that is not a bundle.
     """
     drafts = [
         Draft.build(item["name"], item["type"], item["data"], **{key: item[key] for key in _METADATA})
@@ -113,7 +113,7 @@ def import_bundle(
                 skipped.append(draft.name)
         if skipped and on_existing == "refuse":
             raise SecretExistsError(
-                f"the store has secrets of these names already: {', '.join(skipped[:10])}",
+                f"the store already has secrets with these names: {', '.join(skipped[:10])}",
                 hint="Give --skip-existing, or --update for new versions; nothing was imported",
                 secret=skipped[0],
             )

@@ -1,4 +1,4 @@
-"""``sealflow doctor``: looks at all that can be wrong with a store, and says of each thing what to do."""
+"""Looks for what can be wrong with a store, and says what to do about each finding."""
 
 from __future__ import annotations
 
@@ -50,10 +50,9 @@ class Finding(NamedTuple):
 
 
 def examine(settings: Settings) -> list[Finding]:
-    """Return everything that is not as it should be. Repairs nothing by itself."""
-    found = list(
-        _files(settings.path)
-    )  # before the store is opened: opening takes away modes that are too wide
+    """Return everything that is wrong with the store that ``settings`` name, or could be better. It repairs nothing."""
+    # Opening the store narrows modes that are too wide, so they are looked at before.
+    found = list(_files(settings.path))
     found += _old_copies(settings)
     try:
         backend = existing_backend(settings)
@@ -100,10 +99,10 @@ def _files(path: Path) -> Iterator[Finding]:
         if stat.S_ISLNK(status.st_mode):
             yield Finding("permissions", "error", f"{item} is a link", f"Remove it: rm {item}")
         elif mode & 0o077:
-            text = f"the {kind} {item} has the mode {mode:04o}: others can get at it"
+            text = f"the {kind} {item} has the mode {mode:04o}: others can read or change it"
             yield Finding("permissions", "error", text, f"chmod {wanted:o} {item}")
         elif status.st_uid != os.geteuid():
-            text = f"the {kind} {item} belongs to the user {status.st_uid}, and not to you"
+            text = f"the {kind} {item} belongs to the user {status.st_uid}, not to you"
             yield Finding("permissions", "error", text, f"chown {os.geteuid()} {item}")
         if item.name.startswith(TEMPORARY) and not any(
             above.name.startswith(TEMPORARY) for above in item.parents
@@ -113,23 +112,23 @@ def _files(path: Path) -> Iterator[Finding]:
                 "temporary-files", "warning", text, f"Remove it when no other sealflow runs: rm -r {item}"
             )
         elif item.parent == path and not _OURS.fullmatch(item.name):
-            text = f"{item} is no file of the store"
+            text = f"{item} is not a file of the store"
             yield Finding("temporary-files", "warning", text, f"Look at it, and move it away: mv {item} …")
     parent = path.parent.stat()
     if parent.st_mode & 0o022 and not parent.st_mode & stat.S_ISVTX:
-        text = f"others can write to {path.parent}, and so put another directory in the place of the store"
+        text = f"others can write to {path.parent}, and so replace the directory of the store"
         yield Finding("permissions", "warning", text, f"chmod go-w {path.parent}")
 
 
 def _backends(path: Path, live: str) -> Iterator[Finding]:
     if not (path / MARKER).exists():
         text = f"{path / MARKER}, which says which store is live, is missing"
-        yield Finding("store", "warning", text, "Open the store once: it is written again")
+        yield Finding("store", "warning", text, "Open the store once, which writes it again")
     for name, file in MAIN_FILES.items():
         if name != live and (path / file).exists():
-            text = f"a {name} store lies beside the live {live} store: a move was killed"
+            text = f"a {name} store is beside the live {live} store, because a move was killed"
             yield Finding(
-                "store", "warning", text, f"sealflow store migrate --to {live}, which puts it aside"
+                "store", "warning", text, f"sealflow store migrate --to {live}, which finishes the move"
             )
 
 
@@ -148,7 +147,7 @@ def _audit_chain(registry: SecretRegistry, settings: Settings) -> Iterator[Findi
     trail = AuditLog(settings.path / FILE)
     if not trail.path.exists() and registry.status().secrets:
         text = f"the audit trail {trail.path} is missing, and there are secrets"
-        yield Finding("audit", "warning", text, "Find out who removed it; a new one begins with the next use")
+        yield Finding("audit", "warning", text, "Find out who removed it; the next use begins a new one")
     _, breaks = trail.verify()
     for item in breaks[:5]:
         text = f"{trail.path}, line {item.line}: {item.problem}"
@@ -176,7 +175,7 @@ def _expiry_and_use(registry: SecretRegistry, settings: Settings) -> Iterator[Fi
             anywhere.append(info.name)
     if anywhere:
         some = ", ".join(anywhere[:5]) + (" …" if len(anywhere) > 5 else "")
-        text = f"nothing says to which hosts they may be sent: {some}"
+        text = f"these secrets may be sent to any host: {some}"
         yield Finding("policy", "note", text, "sealflow secret update NAME --allowed-host HOST")
 
 
@@ -190,7 +189,7 @@ def _of_one(info: SecretInfo, last_use: str | None, moment: datetime) -> Iterato
         yield Finding("expiring", "warning", policy.expiry_warning(info.name, moment) or "", update)
     if last_use is None or last_use < times.to_text(moment - UNUSED):
         when = "was never used" if last_use is None else f"was last used at {last_use}"
-        text = f"the secret {info.name!r} {when}, as far as the audit trail goes"
+        text = f"the secret {info.name!r} {when}, according to the audit trail"
         yield Finding(
             "unused", "note", text, f"sealflow secret usage {info.name}; delete it if nothing needs it"
         )
@@ -208,7 +207,7 @@ def _keys(registry: SecretRegistry, settings: Settings) -> Iterator[Finding]:
         text = f"{len(opening)} master keys open this store: {', '.join(kek.kek_id for kek in opening)}"
         yield Finding("keys", "note", text, "When the new one is everywhere: sealflow key remove ID")
     if all(kek.kind != "recovery" for kek in document.keks):
-        text = "there is no recovery key: with the master key, all secrets are lost"
+        text = "there is no recovery key: if the master key is lost, so are all secrets"
         yield Finding("keys", "note", text, "sealflow key add --recovery, and keep it in a safe")
     old = [dek.dek_id for dek in document.deks if dek.state == "decrypt_only"]
     if old:
@@ -226,7 +225,7 @@ def _key_settings(sources: tuple[KeySource, ...]) -> Iterator[Finding]:
         if os.environ.get(name)
     ]
     if len(given) > 1:
-        text = f"{' and '.join(given)} are set: the first of them is used, the others are not looked at"
+        text = f"{' and '.join(given)} are set: only the first of them is used"
         yield Finding("settings", "warning", text, f"Unset {', '.join(given[1:])}")
     if isinstance(sources[0], Passphrase):
         text = "the store opens with a passphrase, which is weaker than a key, and slower"
@@ -234,7 +233,7 @@ def _key_settings(sources: tuple[KeySource, ...]) -> Iterator[Finding]:
             "settings", "note", text, "sealflow key add --generate FILE, then remove the passphrase"
         )
     if len(sources) > 1 and isinstance(sources[1], MasterKey):
-        text = f"{names.MASTER_KEY_PREVIOUS} is set: a change of the master key is under way"
+        text = f"{names.MASTER_KEY_PREVIOUS} is set: the master key is being exchanged"
         yield Finding("settings", "note", text, "Unset it once the old key is removed")
 
 
@@ -287,7 +286,9 @@ def _provider(path: Path, provider: ProviderSettings) -> Iterator[Finding]:
     where = f"{path}: the provider {provider.name!r}"
     for key in ("address", "endpoint"):
         if _without_tls(options.get(key)):
-            yield Finding("settings", "warning", f"{where} is asked without TLS", f"Give {key} as https://…")
+            yield Finding(
+                "settings", "warning", f"{where} is reached without TLS", f"Give {key} as https://…"
+            )
     if options.get("verify_tls") is False:
         yield Finding(
             "settings", "warning", f"{where} is not verified by TLS", "Set ca_file, and remove verify_tls"

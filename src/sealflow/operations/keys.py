@@ -1,4 +1,4 @@
-"""The operator's work on keys: master keys come and go, store keys are rotated, records follow."""
+"""Changing the keys of a store: master keys are added and removed, store keys rotated, and records encrypted again."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class StoreKeys:
 
     @without_locals
     def add_recovery(self) -> MasterKey:
-        """Make a recovery key and return it, the only time that it is seen; it opens the store as a master key does."""
+        """Make a recovery key and return it, the only time that it can be seen; it opens the store as a master key does."""
         key = MasterKey.generate()
         with self._registry.transaction() as transaction:
             document, kek = key_changes.with_recovery_key(self._cipher.refresh(), self._cipher.keyring, key)
@@ -56,7 +56,7 @@ class StoreKeys:
 
     @without_locals
     def remove(self, kek_id: str) -> None:
-        """Let a master key open the store no more.
+        """Stop a master key from opening the store.
 
         Raises InvalidMasterKeyError for an unknown one, the last one, and the one that this service was opened with.
         """
@@ -65,7 +65,7 @@ class StoreKeys:
             if kek_id == self._cipher.keyring.kek_id:
                 raise InvalidMasterKeyError(
                     f"the master key {kek_id} is the one that is configured here",
-                    hint="Configure another one that opens the store first, so that you are not locked out",
+                    hint="First configure another key that opens the store, so that you are not locked out",
                 )
             transaction.save_keyring(document)
         self._changed("key_remove", kek_id)

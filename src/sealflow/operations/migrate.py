@@ -79,8 +79,8 @@ def _fill(registry: SecretRegistry, new: SecretRegistry) -> int:
         ]
         if not same_keys or sorted(ours.secrets) != sorted(theirs.secrets):
             raise DamagedRecordError(
-                "the new store does not hold what the old one does",
-                hint="Nothing was changed: run `sealflow doctor`, and report it",
+                "the new store does not hold the same as the old one",
+                hint="Nothing was changed. Run `sealflow doctor`, and report this",
             )
     return new.status().secrets
 

@@ -13,8 +13,9 @@ from sealflow.audit import Event
 from sealflow.crypto.key_sources import find_master_keys
 from sealflow.crypto.master_key import KeySource, MasterKey, Passphrase
 from sealflow.errors import MasterKeyError, MissingMasterKeyError
-from sealflow.operations import keys, migrate
+from sealflow.operations import migrate
 from sealflow.operations.backup import BackupInfo, check_backup, opened_backup, read_header, write_backup
+from sealflow.operations.keys import describe_keys
 from sealflow.operations.restore import restore_from
 from sealflow.operations.trail import record_event
 from sealflow.settings import Settings
@@ -42,7 +43,10 @@ def verify_backup(settings: Settings, path: Path, master_key: GivenKey = None) -
     ``settings`` say where to look for the key; there need not be a store. Raises DamagedRecordError, TamperedError,
     WrongMasterKeyError, and StoreUnavailableError for a file that cannot be read or has a newer format.
     """
-    return check_backup(path, _keys_if_any(master_key, settings, _store_id(path)))
+    # The checksum first: damage is named as damage, and not as a record that somebody changed.
+    plain = check_backup(path, ())
+    keys = _keys_if_any(master_key, settings, plain.store_id)
+    return check_backup(path, keys) if keys else plain
 
 
 def restore_backup(settings: Settings, path: Path, master_key: GivenKey = None) -> BackupInfo:
@@ -78,7 +82,7 @@ def key_status(settings: Settings, master_key: GivenKey = None) -> dict[str, Any
             sources = find_master_keys(master_key, settings.path, registry.store_id)
         except MasterKeyError:
             sources = ()
-        return keys.describe_keys(registry, sources)
+        return describe_keys(registry, sources)
 
 
 def _store_id(path: Path) -> str:

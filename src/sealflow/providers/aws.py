@@ -259,10 +259,8 @@ class AwsProvider(ExternalSecretProvider):
         raise problem
 
     def _by_code(self, code: str, name: str | None) -> ProviderError | None:
-        if code in (
-            "ResourceNotFoundException",
-            "InvalidRequestException",
-        ):  # the latter: marked for deletion
+        # AWS answers InvalidRequestException for a secret that is marked for deletion.
+        if code in ("ResourceNotFoundException", "InvalidRequestException"):
             return None
         who = f"the provider {self.name!r}"
         if code in _DENIED:

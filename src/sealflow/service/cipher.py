@@ -71,7 +71,6 @@ class StoreCipher:
 
     def open_fields(self, place: RecordPlace, record: bytes | None) -> dict[str, Any]:
         """Decrypt a secret's fields."""
-        fields: dict[str, Any] = _decode(
-            self.open(place, record).decode()
-        )  # authenticated: it is JSON of ours
+        # The record is authenticated, so it is JSON that we wrote.
+        fields: dict[str, Any] = _decode(self.open(place, record).decode())
         return fields

@@ -1,4 +1,4 @@
-"""What is kept of secrets in clear text: read from stored records, checked before it is kept."""
+"""The metadata of secrets, which is stored in clear text, read from stored records."""
 
 from __future__ import annotations
 

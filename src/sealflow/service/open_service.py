@@ -19,7 +19,7 @@ from sealflow.stores.select import existing_backend, open_registry
 
 
 def store_exists() -> bool:
-    """Whether a store was made where the environment says, be it one that cannot be opened."""
+    """Whether there is a store where the environment says, even if it cannot be opened."""
     return existing_backend(Settings.load()) is not None
 
 

@@ -97,7 +97,7 @@ class SecretService:
         allowed_workflows: _Hosts = None,
         allow_short: bool = True,
     ) -> SecretInfo:
-        """Keep a new secret and return it without its data.
+        """Store a new secret and return it without its data.
 
         ``allow_short=False`` refuses values of under 4 characters, which cannot be masked, as the command line does.
 
@@ -241,7 +241,7 @@ class SecretService:
         return stored_info(secret)
 
     def delete_secret(self, name: str, *, expected_version: int | None = None) -> None:
-        """Delete the secret: it is listed, read and resolved no more. Its versions stay until it is destroyed."""
+        """Delete the secret: it is no longer listed, read or resolved. Its versions stay until they are destroyed."""
         with self._registry.transaction() as transaction:
             old = self._loaded(transaction, name, expected_version)
             transaction.save(old._replace(deleted_at=times.to_text(times.now())))
@@ -325,7 +325,7 @@ class SecretService:
                 self._audited("destroy", name, item.version, now=True)
 
     def list_secrets(self, type: str | None = None, tags: Iterable[str] = ()) -> list[SecretInfo]:  # noqa: A002
-        """Return what is kept in clear text, sorted by name; ``tags``: those that have all of them."""
+        """Return the secrets without their data, sorted by name: those of ``type`` that have all of ``tags``."""
         return list_infos(self._registry, type, tags)
 
     def _loaded(

@@ -178,10 +178,9 @@ class _Run:
                 self._failed.add(node.name)
                 return f"{link.source!r} did not complete"
         for port, leading in ports.items():
+            # Copies: a node that changes its input must not change what other nodes receive.
             arrived = [
-                copied(
-                    self._outputs[link.source][link.output]
-                )  # a node that changes its input changes no other's
+                copied(self._outputs[link.source][link.output])
                 for link in leading
                 if link.output in self._outputs.get(link.source, {})
             ]
