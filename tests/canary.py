@@ -2,11 +2,11 @@
 
 What is known: every value that the test gave to a secret, every master key and passphrase it used, the values of the
 servers that the tests share, and those that it got from the ``canary`` fixture, which are random and unlike any other.
-What is searched, in twelve encodings and more: stdout, stderr and DEBUG logs; every file below the test's directory and
+What is searched, in thirty encodings: stdout, stderr and DEBUG logs; every file below the test's directory and
 its name; the text of every error of ours, and of every error that ``pytest.raises`` saw, with its whole chain; every
 execution, as JSON and as ``repr``; what every command printed. One hit fails the test.
 
-The encodings are spelled here anew, and not taken from the redactor: what it forgets is found.
+The encodings are spelled out here, and not taken from the redactor, so that what it forgets is found.
 
 A test that gives values in files names them: ``@pytest.mark.value_files("pem", …)``; ``*.key`` files hold a master key.
 One that shows values on purpose says so: ``@pytest.mark.reveals("why")``.
@@ -17,6 +17,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import re
 import secrets
 import string
 import urllib.parse
@@ -26,11 +27,12 @@ from typing import Any
 
 import pytest
 from _pytest.raises import RaisesExc
+from ahocorasick_rs import BytesAhoCorasick
 
 from sealflow.crypto.master_key import MasterKey
 from sealflow.errors import SealflowError
 from sealflow.service.secret_service import SecretService
-from sealflow.workflow.engine import _Run
+from sealflow.workflow.execution import Execution
 
 SHORTEST = 6  # shorter values of tests ("vvvv") are no canaries: they stand in too much by chance
 MOST_VALUES = 300
@@ -60,6 +62,36 @@ def encodings(value: str) -> Iterator[tuple[str, bytes]]:
         coded = base64.b64encode(b"\0" * shift + raw)[(0, 2, 3)[shift] : (shift + len(raw)) * 8 // 6]
         yield f"base64 at {shift}", coded
         yield f"base64url at {shift}", coded.replace(b"+", b"-").replace(b"/", b"_")
+    yield "hex with colons", raw.hex(":").encode()
+    yield (
+        "lower url",
+        re.sub(rb"%..", lambda match: match[0].lower(), urllib.parse.quote(raw, safe="").encode()),
+    )
+    yield "encodeURI", urllib.parse.quote(raw, safe=";,/?:@&=+$-_.!~*'()#").encode()
+    yield "Java form", urllib.parse.quote_plus(raw, safe="*-._").replace("~", "%7E").encode()
+    yield "slashed JSON", json.dumps(value)[1:-1].replace("/", "\\/").encode()
+    go = json.dumps(value, ensure_ascii=False)[1:-1]
+    for char in "<>&":
+        go = go.replace(char, f"\\u{ord(char):04x}")
+    yield "Go JSON", go.encode("utf-8", "surrogatepass")
+    yield "XML", html.escape(value).replace("&#x27;", "&apos;").encode("utf-8", "surrogatepass")
+    yield (
+        "decimal entities",
+        html.escape(value)
+        .replace("&#x27;", "&#39;")
+        .replace("&quot;", "&#34;")
+        .encode("utf-8", "surrogatepass"),
+    )
+    yield "shell", value.replace("'", "'\\''").encode("utf-8", "surrogatepass")
+    yield "SQL", value.replace("'", "''").encode("utf-8", "surrogatepass")
+    yield "UTF-16 BE", value.encode("utf-16-be", "surrogatepass")
+    yield "UTF-16 in base64", base64.b64encode(value.encode("utf-16-le", "surrogatepass")).rstrip(b"=")[:-1]
+    yield "mojibake", raw.decode("latin-1").encode()
+    yield "url twice", urllib.parse.quote(urllib.parse.quote(raw)).encode()
+    yield "base64 twice", base64.b64encode(base64.b64encode(raw)).rstrip(b"=")[:-1]
+    if len(value) >= 16:
+        eighth = len(value) // 8
+        yield "cut short", value[eighth : len(value) - eighth].encode("utf-8", "surrogatepass")
     for line in value.splitlines()[1:-1]:
         if len(line) >= 16:
             yield "line", line.encode("utf-8", "surrogatepass")
@@ -72,6 +104,7 @@ class Canary:
         self.values: set[str] = {"hunter2-from-vault", "hunter2-from-aws"}  # of the servers that tests share
         self.seen: list[tuple[str, str | bytes]] = []
         self.errors: list[BaseException] = []
+        self.executions: list[Execution] = []
 
     def value(self, length: int = 24) -> str:
         """Make a new random value, known from now on."""
@@ -98,6 +131,7 @@ class Canary:
             (where, what if isinstance(what, bytes) else what.encode("utf-8", "surrogatepass"))
             for where, what in self.seen
         ]
+        shown += [("an execution", (run.to_json() + repr(run)).encode()) for run in self.executions]
         shown += [
             (f"an error ({type(error).__name__})", text) for error in self.errors for text in chain(error)
         ]
@@ -107,7 +141,17 @@ class Canary:
                 continue
             if path.is_file() and not path.is_symlink() and path.stat().st_size < LARGEST_FILE:
                 shown.append((str(path), path.read_bytes()))
-        return [f"{where} ({name})" for where, content in shown for name, form in known if form in content]
+        # Base64 and hex that are folded into lines.
+        shown += [(f"{where}, unfolded", re.sub(rb"\r?\n", b"", content)) for where, content in shown]
+        names = {form: name for name, form in known}
+        if not names:
+            return []
+        search, found = BytesAhoCorasick(list(names)), list(names.values())
+        return [
+            f"{where} ({name})"
+            for where, content in shown
+            for name in dict.fromkeys(found[match[0]] for match in search.find_matches_as_indexes(content))
+        ]
 
 
 def chain(error: BaseException | None, depth: int = 0) -> Iterator[bytes]:
@@ -150,11 +194,7 @@ def canary(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> C
     after(MasterKey, "__init__", lambda self, *_, **__: known.learn(self.to_text()))
     after(SealflowError, "__init__", lambda self, *_, **__: known.errors.append(self))
     after(RaisesExc, "__exit__", raised, before=True)
-    after(
-        _Run,
-        "_finish",
-        lambda self, **_: known.saw("an execution", self._execution.to_json() + repr(self._execution)),
-    )
+    after(Execution, "__init__", lambda self, *_, **__: known.executions.append(self))
     return known
 
 

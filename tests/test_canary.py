@@ -52,6 +52,21 @@ LEAKS = {
     "a file in hex": "(tmp_path / 'f').write_text(VALUE.encode().hex().upper())",
     "a file in utf-16": "(tmp_path / 'f').write_bytes(VALUE.encode('utf-16'))",
     "a quoted url": "print(urllib.parse.quote('http://h/?q=' + VALUE))",
+    "a file in folded base64": "(tmp_path / 'f').write_bytes(base64.encodebytes(b'x' * 40 + VALUE.encode() + b'y' * 40))",
+    "a file in UTF-16, big-endian": "(tmp_path / 'f').write_bytes(VALUE.encode('utf-16-be'))",
+    "a file in UTF-16 in base64": "(tmp_path / 'f').write_bytes(base64.b64encode(VALUE.encode('utf-16-le')))",
+    "a url quoted in lower case": "print(urllib.parse.quote(VALUE, safe='').replace('%3C', '%3c').replace('%3E', '%3e'))",
+    "a url quoted twice": "print(urllib.parse.quote(urllib.parse.quote(VALUE)))",
+    "JSON as Go writes it": "print(VALUE.replace('&', r'\\u0026').replace('<', r'\\u003c').replace('>', r'\\u003e'))",
+    "XML": "print('hunter2 &amp; &lt;hunter2&gt;')",
+    "hex with colons": "print(VALUE.encode().hex(':'))",
+    "base64 twice": "print(base64.b64encode(base64.b64encode(VALUE.encode())).decode())",
+    "a value cut short": "print(VALUE[2:-2])",
+    "the extra of a log record": """
+        class Show(logging.Handler):
+            def emit(self, record): print(record.token)
+        logger = logging.getLogger("x"); logger.addHandler(Show())
+        logger.warning("m", extra={"token": VALUE})""",
     "a database": """
         with sqlite3.connect(tmp_path / "db") as db:
             db.execute("CREATE TABLE t (v TEXT)")

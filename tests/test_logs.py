@@ -3,10 +3,13 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import secrets
 import threading
+from typing import ClassVar
 
 import pytest
 
+from sealflow import BaseNode, NodeConfig, Workflow, run_workflow
 from sealflow.logs import cleaned_logs
 from sealflow.resolver.redactor import Redactor
 
@@ -201,3 +204,53 @@ def test_a_run_that_leaves_nothing_alive_is_forgotten_at_once(heard, clean):
         pass
     logging.getLogger("x").warning("hunter2-token")
     assert "hunter2" in heard.text
+
+
+class Leaver(BaseNode):
+    """Starts a thread and a task that log the token until they are told to stop, long after the run."""
+
+    type_name = "leaver"
+    stop: ClassVar[threading.Event]
+    left: ClassVar[list]
+
+    class Config(NodeConfig):
+        token: str
+
+    async def process(self, context, config):
+        log = logging.getLogger("left.behind")
+
+        def go_on():
+            while not self.stop.wait(0.001):
+                log.debug("token=%s", config.token)
+            log.debug("last token=%s", config.token, extra={"token": config.token})
+
+        thread = threading.Thread(target=go_on)
+        thread.start()
+        self.left.append(thread)
+        # A large value is learned beside the token, while the thread logs.
+        context.learn(config.token[::-1] + secrets.token_hex(30_000))
+        log.debug("token=%s", config.token)
+        await asyncio.to_thread(self.stop.wait, 60)
+
+
+async def test_50_runs_with_threads_that_outlive_them_log_no_value(service, canary, heard, caplog):
+    caplog.set_level(logging.DEBUG)
+    Leaver.stop, Leaver.left = threading.Event(), []
+    tokens = [canary.value() for _ in range(50)]
+    for number, token in enumerate(tokens):
+        service.create_secret(f"s{number}", "bearer_token", {"token": token})
+    try:
+        for number in range(len(tokens)):
+            node = Leaver("n", {"token": f"{{{{secrets.s{number}.token}}}}"}, timeout=0.02)
+            execution = await run_workflow(Workflow("w", [node]), service=service)
+            assert execution.nodes["n"].error["type"] == "TimeoutError"
+            if number % 10 == 9:  # so that not all fifty log at once
+                Leaver.stop.set()
+                for thread in Leaver.left:
+                    await asyncio.to_thread(thread.join)
+                Leaver.stop, Leaver.left = threading.Event(), []
+    finally:
+        Leaver.stop.set()
+    assert sum("last token=***" in line for line in heard.lines) == 50
+    text = heard.text
+    assert not [token for token in tokens if token in text]

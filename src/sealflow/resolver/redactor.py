@@ -8,7 +8,7 @@ from typing import Any
 
 from sealflow.resolver.encodings import core, forms, texts
 from sealflow.resolver.plain import plain
-from sealflow.resolver.views import readable, views
+from sealflow.resolver.views import View, readable, views
 
 MASK = "***"
 
@@ -22,8 +22,8 @@ _DEPTH = 3
 _WIDEST = 12
 """Characters that an encoding may use for one: ``\\ud83d\\ude00``."""
 
-_MOST_VIEWS = 60
-"""Views of one text that are searched; without a limit a hostile text could ask for thousands."""
+_MOST_VIEWS = 150
+"""Views of one text that are searched: all of two encodings in a row (at most 11 and 121), and not thousands of three."""
 
 Span = tuple[int, int]
 
@@ -128,20 +128,12 @@ class _Index:
         if self._automaton is None:
             return []
         found = self._matches(readable(text))
-        found += self._behind(text, _DEPTH, {text})
+        for behind in _chains(text):
+            for start, end in self._matches(readable(behind[-1].text)):
+                for view in reversed(behind):
+                    start, end = view.source(start, end)  # noqa: PLW2901 - one step back at a time
+                found.append((start, end))
         return _merged(found)
-
-    def _behind(self, text: str, depth: int, seen: set[str]) -> Iterator[Span]:
-        """Yield the matches in the views of a text, and in theirs, as spans of the text."""
-        for view in views(text):
-            if view.text in seen or len(seen) > _MOST_VIEWS:
-                continue
-            seen.add(view.text)
-            for start, end in self._matches(readable(view.text)):
-                yield view.source(start, end)
-            if depth > 1:
-                for start, end in self._behind(view.text, depth - 1, seen):
-                    yield view.source(start, end)
 
     def _matches(self, text: str) -> list[Span]:
         found: list[Span] = []
@@ -158,6 +150,23 @@ class _Index:
                     found.append((start - before, start + after))
                     covered[form] = start + after
         return found
+
+
+def _chains(text: str) -> Iterator[tuple[View, ...]]:
+    """Yield the views of a text, then their views, and so on, each with the views that lead to it.
+
+    What two encodings hide is always among them; a third is undone while there are fewer than ``_MOST_VIEWS``.
+    """
+    seen = {text}
+    level: list[tuple[View, ...]] = [()]
+    for _ in range(_DEPTH):
+        above, level = level, []
+        for chain in above:
+            for view in views(chain[-1].text if chain else text):
+                if view.text not in seen and len(seen) <= _MOST_VIEWS:
+                    seen.add(view.text)
+                    level.append((*chain, view))
+                    yield level[-1]
 
 
 def _searched(form: str) -> list[Span]:

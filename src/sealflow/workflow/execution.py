@@ -16,7 +16,7 @@ from sealflow.model import times
 from sealflow.resolver.plain import MAX_DEPTH
 from sealflow.wording import UNPRINTABLE, printed
 
-_MOST_ITEMS = 10_000_000
+_MOST_ITEMS = 3_000_000
 """Items of one output: a structure that refers to itself many times over would never end."""
 
 _MOST_BITS = 14_000
