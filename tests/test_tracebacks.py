@@ -12,7 +12,14 @@ import pytest
 from rich.console import Console
 from rich.traceback import Traceback
 
-from sealflow import MasterKey, Passphrase, SealflowError, open_service, register_secret_type
+from sealflow import (
+    MasterKey,
+    Passphrase,
+    SealflowError,
+    SecretValidationError,
+    open_service,
+    register_secret_type,
+)
 from sealflow.errors import without_locals
 from sealflow.model.types import validated
 from sealflow.operations.bundle import export_bundle, import_bundle
@@ -230,11 +237,11 @@ def test_a_type_whose_validator_fails_shows_no_value(service):
         @field_validator("token")
         @classmethod
         def look(cls, value: str) -> str:
-            raise RuntimeError("not what was expected")
+            raise RuntimeError(f"not what was expected: {value}")
 
     register_secret_type("fussy_for_tracebacks", Fussy)
     caller = Caller(token=VALUE)
-    with pytest.raises(RuntimeError) as caught:
+    with pytest.raises(SecretValidationError, match=r"cannot check the data \(RuntimeError\)") as caught:
         service.create_secret("a", "fussy_for_tracebacks", caller.data)
     check(caught.value)
 

@@ -20,7 +20,7 @@ from pydantic import (
     StringConstraints,
 )
 
-from sealflow.errors import SecretValidationError, without_locals
+from sealflow.errors import SecretValidationError, attempt, without_locals
 from sealflow.model import times
 from sealflow.model.json_value import canonical
 from sealflow.model.maskable import MIN_LENGTH, unmaskable_fields
@@ -138,7 +138,14 @@ def validated(type_name: str, data: object, *, allow_short: bool = True) -> dict
         raise SecretValidationError(
             "a secret's data must be a mapping of fields", hint="Give {field: value}", field="data"
         )
-    checked, problems = validate(model, dict(data))
+    validation, failure = attempt(Exception, validate, model, dict(data))
+    if validation is None:
+        raise SecretValidationError(
+            f"the secret type {type_name} cannot check the data ({type(failure).__name__})",
+            hint="Correct the validators of the type",
+            field="data",
+        )
+    checked, problems = validation
     if checked is None:
         first = problems[0]
         raise _field_error(type_name, model, str(first.loc[0]) if first.loc else "data", first.kind)
