@@ -736,6 +736,20 @@ async def test_data_does_not_set_headers_of_the_connection(service, server, name
     assert "evil" not in seen.headers.values()
 
 
+async def test_a_host_from_data_does_not_hold_a_secret_in_another_case(service, server):
+    service.create_secret("k", "api_key", {"value": "Secret-As-A-Host"})
+
+    async def echo(request):
+        return web.json_response(f"http://{request.headers['X-API-Key']}.evil.test/")
+
+    server.on("/echo", echo)
+    first = {"type": "http-request", "config": {"url": f"{server.url}/echo", "auth": {"secret": "k"}}}
+    pick = {"type": "transform", "config": {"expression": "body"}}
+    links = ["first.output -> pick.input", "pick.output -> n.url"]
+    node = await run(service, {}, links=links, first=first, pick=pick)
+    assert "carries a value of the secret 'k'" in node.error["message"]
+
+
 # --- the trail, and what is shown ----------------------------------------------------------------------------------------
 
 

@@ -321,7 +321,8 @@ class PolicyError(SealflowError):
 
 
 class HostNotAllowedError(PolicyError):
-    """A request would carry a secret to a host that its policy does not allow, or without TLS. It was not sent.
+    """A request would carry a secret to a host or proxy that its policy does not allow, or without verified TLS, or data
+    chose an address that is off limits. It was not sent.
 
     What to do: correct the URL, or add the host to ``allowed_hosts`` if the secret's owner agrees.
     Retried: no.

@@ -44,7 +44,8 @@ class Request:
 
     ``headers``: by their names as given. ``private_headers``: names, in lower case, of those that hold a secret or
     came from ``auth``. ``body_is_secret``: the config put a secret into the body. ``data_names``: names of headers,
-    query parameters and form fields that data chose. ``from_server``: a redirect chose the host.
+    query parameters and form fields that data chose. ``data_url``: the url as data wrote it, because a host is sent in
+    lower case. ``from_server``: a redirect chose the host.
     """
 
     method: str
@@ -54,6 +55,7 @@ class Request:
     private_headers: frozenset[str] = frozenset()
     body_is_secret: bool = False
     data_names: tuple[str, ...] = field(default=(), repr=False)
+    data_url: str = field(default="", repr=False)
     from_server: bool = False
 
     def text(self) -> str:
@@ -61,7 +63,15 @@ class Request:
         body = (self.body or b"").decode("utf-8", "surrogateescape")
         url = str(self.url)
         return "\n".join(
-            (url, unquote(url), self.url.query_string, *self.headers, *self.headers.values(), body)
+            (
+                url,
+                unquote(url),
+                self.url.query_string,
+                self.data_url,
+                *self.headers,
+                *self.headers.values(),
+                body,
+            )
         )
 
 
@@ -177,7 +187,7 @@ def redirected(request: Request, status: int, location: str, holds_secret: Calla
                 f"the server redirected a body with a secret to another origin ({url.origin()})",
                 hint="Write that address into the config if it is right",
             )
-        if holds_secret(str(url)) or holds_secret(unquote(str(url))) or holds_secret(url.query_string):
+        if any(map(holds_secret, (location, str(url), unquote(str(url)), url.query_string))):
             raise HostNotAllowedError(
                 "the server redirected to another origin with a secret in the address",
                 hint="Do not trust this server",

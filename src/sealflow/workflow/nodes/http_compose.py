@@ -92,6 +92,7 @@ def compose(
         headers.private_names(),
         body_is_secret="body" not in parts and _referenced(context, "body"),
         data_names=_data_names(parts, config.body_type),
+        data_url=parts.get("url", ""),
     )
     if not url_is_secret and not secret_names:
         return Composed(request, request.url)
