@@ -195,7 +195,7 @@ async def test_a_resolved_value_of_a_wrong_type_is_refused_before_the_request(se
         ),
     ],
 )
-async def test_where_inline_and_reference_both_stand_the_reference_wins(secrets, server, config, sent):
+async def test_a_reference_wins_over_an_inline_credential(secrets, server, config, sent):
     await run(
         secrets,
         {"url": server.url, **config},
@@ -243,7 +243,7 @@ async def test_every_kind_of_body_is_sent(service, server, config, content_type,
     assert server.seen[0].body == body
 
 
-async def test_a_form_body_that_is_no_mapping_is_refused(service, server):
+async def test_a_form_body_that_is_not_a_mapping_is_refused(service, server):
     node = await run(service, {"url": server.url, "body": "x", "body_type": "form"})
     assert "mapping" in node.error["message"]
 
@@ -336,20 +336,28 @@ async def test_a_response_that_is_too_large_goes_to_the_error_port(service, serv
     assert node.outputs["error"]["type"] == "ResponseTooLarge"
 
 
-async def test_network_errors_and_busy_servers_are_retried(service, server):
+RETRY = {"attempts": 3, "delay": 0}
+
+
+async def test_a_busy_server_is_tried_again(service, server):
     answers = iter([503, 429, 200])
 
     async def busy(_):
         return web.Response(status=next(answers), headers={"Retry-After": "0"})
 
     server.on("/x", busy)
-    retry = {"attempts": 3, "delay": 0}
-    node = await run(service, {"url": f"{server.url}/x"}, retry=retry)
+    node = await run(service, {"url": f"{server.url}/x"}, retry=RETRY)
     assert (node.attempts, node.outputs["output"]["status_code"]) == (3, 200)
-    node = await run(service, {"url": "http://127.0.0.1:1/"}, retry=retry)
+
+
+async def test_a_network_error_is_tried_again(service):
+    node = await run(service, {"url": "http://127.0.0.1:1/"}, retry=RETRY)
     assert (node.attempts, node.outputs["error"]["type"]) == (3, "ConnectionError")
+
+
+async def test_the_last_answer_of_a_busy_server_is_the_output(service, server):
     server.answer("/y", status=503)
-    node = await run(service, {"url": f"{server.url}/y"}, retry=retry)
+    node = await run(service, {"url": f"{server.url}/y"}, retry=RETRY)
     assert (node.attempts, node.outputs["output"]["status_code"]) == (3, 503)
 
 
@@ -431,6 +439,9 @@ async def test_a_line_break_in_a_header_is_refused_without_the_value(service, se
     assert "line break" in node.error["message"]
     assert "Evil" not in node.error["message"]
     assert server.seen == []
+
+
+async def test_a_header_name_that_http_does_not_allow_is_refused(service, server):
     assert "name" in (await run(service, {"url": server.url, "headers": {"X A": "1"}})).error["message"]
 
 
@@ -470,18 +481,24 @@ async def test_redirects_to_the_same_origin_keep_the_credentials(secrets, server
     assert node.outputs["output"]["status_code"] == 200
 
 
-async def test_redirects_can_be_left_alone_and_end_somewhere(secrets, server):
+async def test_a_redirect_can_be_left_alone(secrets, server):
     server.on("/a", redirect(302, "/a"))
-    assert (await run(secrets, {"url": f"{server.url}/a", "follow_redirects": False})).outputs["output"][
-        "status_code"
-    ] == 302
-    assert (await run(secrets, {"url": f"{server.url}/a", "max_redirects": 3})).outputs["error"][
-        "type"
-    ] == "TooManyRedirects"
-    assert len(server.seen) == 5
-    for location in ("ftp://x/", "http://[", "javascript:x"):
-        server.on("/b", redirect(302, location))
-        assert (await run(secrets, {"url": f"{server.url}/b"})).outputs["error"]["type"] == "InvalidRedirect"
+    node = await run(secrets, {"url": f"{server.url}/a", "follow_redirects": False})
+    assert node.outputs["output"]["status_code"] == 302
+
+
+async def test_redirects_in_a_circle_end(secrets, server):
+    server.on("/a", redirect(302, "/a"))
+    node = await run(secrets, {"url": f"{server.url}/a", "max_redirects": 3})
+    assert node.outputs["error"]["type"] == "TooManyRedirects"
+    assert len(server.seen) == 4
+
+
+@pytest.mark.parametrize("location", ["ftp://x/", "http://[", "javascript:x"])
+async def test_a_redirect_to_something_unusable_goes_to_the_error_port(secrets, server, location):
+    server.on("/b", redirect(302, location))
+    node = await run(secrets, {"url": f"{server.url}/b"})
+    assert node.outputs["error"]["type"] == "InvalidRedirect"
 
 
 async def test_a_redirect_to_another_origin_carries_no_secret(secrets, server, second_server):
@@ -523,30 +540,47 @@ async def test_a_body_with_a_secret_is_not_redirected_to_another_origin(secrets,
     assert second_server.seen == []
 
 
-async def test_a_secret_goes_to_the_hosts_that_its_owner_allows(service, server, second_server):
-    service.create_secret(
-        "here", "api_key", {"value": "h-hunter2"}, allowed_hosts=[f"127.0.0.1:{server.port}"]
-    )
-    node = await run(service, {"url": server.url, "auth": {"secret": "here"}})
+@pytest.fixture
+def here(service, server):
+    """A service with a secret that only the first server may have."""
+    hosts = [f"127.0.0.1:{server.port}"]
+    service.create_secret("here", "api_key", {"value": "h-hunter2"}, allowed_hosts=hosts)
+    return service
+
+
+async def test_a_secret_goes_to_the_hosts_that_its_owner_allows(here, server):
+    node = await run(here, {"url": server.url, "auth": {"secret": "here"}})
     assert node.state == "completed"
-    node = await run(service, {"url": second_server.url, "auth": {"secret": "here"}})
+
+
+async def test_a_secret_goes_to_no_other_host(here, second_server):
+    node = await run(here, {"url": second_server.url, "auth": {"secret": "here"}})
     assert node.error["type"] == "HostNotAllowedError"
+    assert second_server.seen == []
+
+
+async def test_a_redirect_to_a_host_that_is_not_allowed_is_refused(here, server, second_server):
     server.on("/a", redirect(302, second_server.url))
-    node = await run(service, {"url": f"{server.url}/a", "auth": {"secret": "here"}})
+    node = await run(here, {"url": f"{server.url}/a", "auth": {"secret": "here"}})
     assert node.error["type"] == "HostNotAllowedError"
     assert second_server.seen == []
 
 
 async def test_a_url_from_input_needs_allowed_hosts(service, server):
     service.create_secret("free", "api_key", {"value": "f-hunter2"})
-    service.create_secret("bound", "api_key", {"value": "b-hunter2"}, allowed_hosts=["127.0.0.1"])
     node = await run(service, {"auth": {"secret": "free"}}, {"url": server.url})
     assert node.error["type"] == "HostNotAllowedError"
     assert server.seen == []
+
+
+async def test_a_url_from_input_may_get_a_secret_that_allows_its_host(service, server):
+    service.create_secret("bound", "api_key", {"value": "b-hunter2"}, allowed_hosts=["127.0.0.1"])
     node = await run(service, {"auth": {"secret": "bound"}}, {"url": server.url})
     assert node.state == "completed"
-    node = await run(service, {}, {"url": server.url})
-    assert node.state == "completed"
+
+
+async def test_a_url_from_input_needs_nothing_without_a_secret(service, server):
+    assert (await run(service, {}, {"url": server.url})).state == "completed"
 
 
 @pytest.mark.parametrize("host", ["example.test", "10.0.0.1", "2130706433", "0x7f000001"])
