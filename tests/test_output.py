@@ -71,6 +71,25 @@ def test_what_a_node_prints_is_masked(leak, body):
     assert "***" in done.stderr
 
 
+CONTROL = """
+import sys
+import sealflow.cli.output
+sealflow.cli.output.active_cleaners = lambda: ()
+sys.argv = ["sealflow", "run", "w.yaml", "--trust"]
+from sealflow.cli.main import main
+main()
+"""
+
+
+@pytest.mark.reveals("it shows that the value is printed when nothing cleans it")
+def test_without_the_cleaning_the_value_would_be_printed(leak, canary):
+    leak("print('token', token)")
+    done = subprocess.run(
+        [sys.executable, "-c", CONTROL], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert any(value in done.stderr for value in canary.values)
+
+
 def test_what_a_node_prints_does_not_disturb_the_json(leak):
     done = leak("print('token', token)", "--json")
     assert json.loads(done.stdout)["status"] == "completed"
