@@ -10,7 +10,8 @@ import click
 import pytest
 
 import sealflow
-from sealflow import MasterKey, SealflowError, SecretValidationError, open_service
+from sealflow import MasterKey, Resolver, SealflowError, SecretValidationError, open_service
+from sealflow.service.access import access_of
 from sealflow.settings import Settings
 from sealflow.wording import closest, holds_key, shown, without_keys
 
@@ -199,3 +200,14 @@ def test_no_message_of_a_command_repeats_a_key_that_reached_it(
             continue
         result = cli(*(word.replace("KEY", text) for word in words), stdin="{}")
         assert text not in result.err, words
+
+
+async def test_a_key_in_a_reference_is_not_in_the_audit_trail(service, tmp_path):
+    async with Resolver(service) as resolver:
+        with pytest.raises(SealflowError) as caught:
+            await resolver.resolve_config({"token": f"{{{{secrets.{KEY}.x}}}}"})
+    trail = access_of(service).registry.status().path / "audit.log"
+    service.close()
+    assert KEY not in str(caught.value)
+    assert "SecretNotFoundError" in trail.read_text()
+    assert KEY not in trail.read_text()

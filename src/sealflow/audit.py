@@ -23,6 +23,7 @@ from sealflow.errors import AuditError, DamagedRecordError, StoreError, attempt
 from sealflow.model.names import is_name
 from sealflow.stores.folder import Folder
 from sealflow.stores.lock import StoreLock
+from sealflow.wording import without_keys
 
 FILE = "audit.log"
 BATCH_SECONDS = 0.1
@@ -268,7 +269,10 @@ def _parse_head(content: bytes) -> tuple[int, int, str]:
 
 def _json(text: str | None) -> str:
     """json.dumps, but for names, which are most of it and need no look at each character."""
-    return "null" if text is None else f'"{text}"' if is_name(text) else json.dumps(text)
+    if text is None:
+        return "null"
+    clean = without_keys(text)  # a reference may name a master key by mistake
+    return f'"{clean}"' if is_name(clean) else json.dumps(clean)
 
 
 def _actor() -> str:
