@@ -345,6 +345,17 @@ def test_a_value_of_the_wrong_type_is_damage(world, key, change):
         service.get_secret("a")
 
 
+@pytest.mark.parametrize("backend", ["file"], indirect=True)
+@pytest.mark.parametrize("number", [-1, 0, 1 << 63, 10**30, 1.5, True, "1", None])
+def test_a_version_that_is_not_a_number_of_the_format_is_damage(world, key, number):
+    (path,) = (world.store / "records").glob("*.json")
+    document = json.loads(path.read_text())
+    document["versions"][0]["version"] = number
+    path.write_text(json.dumps(document))
+    with open_service(world.store, None, key) as service, pytest.raises(DamagedRecordError):
+        service.get_secret("a")
+
+
 def stolen_journal(world: World, key: MasterKey, seal_key: MasterKey) -> None:
     """Write what a writer with ``seal_key`` would have left when it was killed: both files of the store replaced."""
     record = next((world.store / "records").glob("*.json"))

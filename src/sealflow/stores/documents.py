@@ -31,7 +31,7 @@ def read_secret(document: Mapping[str, Any]) -> StoredSecret:
     """Return the secret, every part of the right type; to be called through ``parse``."""
     versions = tuple(
         StoredVersion(
-            typed(item["version"], int),
+            _version(item["version"]),
             typed(item["type"], str),
             typed(item["policy"], str),
             typed(item["created_at"], str),
@@ -51,6 +51,13 @@ def read_secret(document: Mapping[str, Any]) -> StoredSecret:
         typed(document["deleted_at"], str, type(None)),
         versions,
     )
+
+
+def _version(value: Any) -> int:
+    """Return the number of a version: 1 or more, in 8 bytes, as the record format has it."""
+    if not 0 < typed(value, int) < 1 << 63:
+        raise ValueError("the number of a version is out of range")
+    return int(value)
 
 
 def typed(value: Any, *kinds: type) -> Any:

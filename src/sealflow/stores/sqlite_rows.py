@@ -94,9 +94,9 @@ def read_keyring(connection: sqlite3.Connection) -> KeyringDocument:
 
 def read_record(row: Any) -> StoredRecord:
     """Return one row of a query for records; the columns of SQLite take values of any type, so those are checked."""
-    if tuple(map(type, row)) not in _RECORD_TYPES:
+    if tuple(map(type, row)) not in _RECORD_TYPES or row[6] < 1:
         raise DamagedRecordError(
-            f"the row of the secret {str(row[1])[:60]!r} holds a value of the wrong type",
+            f"the row of the secret {str(row[1])[:60]!r} holds a value that sealflow never writes",
             hint="Restore it from a backup",
         )
     tags = row[3]
@@ -131,7 +131,8 @@ def load_secret(connection: sqlite3.Connection, name: str) -> StoredSecret | Non
     )
     for kept in secret.versions:
         found = (*secret.at(kept)[:3], None, *secret.at(kept)[4:])
-        if tuple(map(type, found)) not in _RECORD_TYPES or not all(type(tag) is str for tag in secret.tags):
+        sound = tuple(map(type, found)) in _RECORD_TYPES and kept.version > 0
+        if not sound or not all(type(tag) is str for tag in secret.tags):
             raise DamagedRecordError(
                 f"the rows of the secret {name!r} hold a value of the wrong type",
                 hint="Restore it from a backup",
