@@ -541,6 +541,10 @@ BOMBS = {
     "depth.json": '{"a": ' * 100_000,
     "twice.json": '{"a": 1,\n "a": 2}',
     "itself.yaml": "a: &a [*a]",
+    "key.yaml": "? [a, {b: c}]\n: d",
+    "number-as-key.yaml": "a:\n  1: x",
+    "unclosed.json": '{"a": "' + '\\"' * 400_000,
+    "quotes.json": '"' * 900_001,
     "chain.yaml": "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1, 400)),
 }
 MEASURE = """

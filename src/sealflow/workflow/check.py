@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -120,12 +121,28 @@ class _Checker:
             self._add(("", "name"), error)
             return
         workflow = Workflow(parsed.name, nodes.values())
-        for index, text in enumerate(parsed.links):
+        self._check_links(workflow, parsed.links)
+
+    def _check_links(self, workflow: Workflow, texts: list[str]) -> None:
+        links: list[tuple[int, Link]] = []
+        for index, text in enumerate(texts):
             try:
-                link = Link.parse(text)
-                workflow.link(f"{link.source}.{link.output}", f"{link.target}.{link.input}")
+                links.append((index, workflow.add_link(Link.parse(text))))
             except WorkflowError as error:
                 self._add((("", "links"), index), error)
+
+        def find_cycle(count: int) -> WorkflowError | None:
+            """Return the error of the first ``count`` links together."""
+            try:
+                Workflow(workflow.name, workflow.nodes.values(), [link for _, link in links[:count]])
+            except WorkflowError as error:
+                return error
+            return None
+
+        cycle = find_cycle(len(links))
+        if cycle is not None:
+            first = bisect_left(range(len(links)), True, key=lambda count: find_cycle(count + 1) is not None)
+            self._add((("", "links"), links[first][0]), find_cycle(first + 1) or cycle)
 
     def references(self, data: Any) -> None:
         """Check every reference of every node's config."""

@@ -19,6 +19,7 @@ from sealflow.workflow.node_types import needs_trust, node_class
 from sealflow.workflow.reader import new_yaml
 
 FORMAT = 1
+MAX_LINKS = 2_000
 
 
 class NodeDocument(BaseModel):
@@ -59,6 +60,11 @@ def parse_document(data: Any) -> WorkflowDocument:
             f"the workflow's format is not {FORMAT}, the only one that this sealflow knows",
             hint="Update sealflow, or correct it",
             path="sealflow",
+        )
+    links = data.get("links")
+    if isinstance(links, list) and len(links) > MAX_LINKS:
+        raise WorkflowError(
+            f"the workflow has more than {MAX_LINKS} links", hint="Split it", path=f"links[{MAX_LINKS}]"
         )
     document, problems = validate(WorkflowDocument, data)
     if document is not None:

@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.composer import Composer
 from ruamel.yaml.constructor import DuplicateKeyError, SafeConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import AliasEvent
+from ruamel.yaml.events import AliasEvent, ScalarEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from sealflow.errors import WorkflowError
@@ -30,7 +30,14 @@ MAX_REFERENCES_IN_ALL = 10_000
 MAX_DIGITS = 100
 
 _TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq")}
-_JSON_TOKEN = re.compile(r'("(?:[^"\\]|\\.)*")(\s*:)?|[\[\]{},]|-?[0-9]{%d,}' % (MAX_DIGITS + 1), re.DOTALL)
+# A string that does not end is one token too, and what has matched is not tried again: the time is linear.
+_JSON_TOKEN = re.compile(
+    r'("(?:[^"\\]|\\.)*+(?:"|\\?\Z))(\s*+:)?|[\[\]{},]|-?[0-9]{%d,}+' % (MAX_DIGITS + 1), re.DOTALL
+)
+
+
+_KEYS_ARE_STRINGS = "keys must be strings: quote those that are numbers or booleans"
+_KEY_TAGS = (":str", ":merge", ":timestamp")
 
 
 class SyntaxPlace(WorkflowError):  # noqa: N818 - a WorkflowError that knows its place
@@ -177,7 +184,12 @@ class _LimitedComposer(Composer):
             )
         if problem is not None:
             raise _syntax_place(problem, event.start_mark)
+        is_key = isinstance(parent, MappingNode) and index is None
+        if is_key and not isinstance(event, ScalarEvent | AliasEvent):
+            raise _syntax_place(_KEYS_ARE_STRINGS, event.start_mark)
         node: Node = super().compose_node(parent, index)
+        if is_key and not str(node.tag).endswith(_KEY_TAGS):
+            raise _syntax_place(_KEYS_ARE_STRINGS, event.start_mark)
         if isinstance(node, ScalarNode) and not alias:
             _check_scalar(node)
         return node
@@ -248,9 +260,7 @@ def _check_plain(data: Any) -> None:
             raise WorkflowError(_too_large(), hint="Split the workflow")
         if isinstance(value, dict):
             if not all(isinstance(key, str) for key in value):
-                raise WorkflowError(
-                    "keys must be strings", hint="Quote keys that are numbers, dates or booleans"
-                )
+                raise WorkflowError(_KEYS_ARE_STRINGS, hint="Correct the file")
             waiting.extend(value.values())
         elif isinstance(value, list):
             waiting.extend(value)

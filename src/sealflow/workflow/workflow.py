@@ -70,7 +70,7 @@ class Workflow:
         for node in nodes:
             self.add(node)
         for link in links:
-            self._link(Link.parse(link) if isinstance(link, str) else link)
+            self.add_link(Link.parse(link) if isinstance(link, str) else link)
         self.order()
 
     def __repr__(self) -> str:
@@ -90,7 +90,7 @@ class Workflow:
 
     def link(self, source: str, target: str) -> Link:
         """Link ``"node.output"`` to ``"node.input"``; refuse unknown nodes and ports, and cycles."""
-        link = self._link(Link.parse(f"{source} -> {target}"))
+        link = self.add_link(Link.parse(f"{source} -> {target}"))
         try:
             self.order()
         except WorkflowError:
@@ -98,7 +98,8 @@ class Workflow:
             raise
         return link
 
-    def _link(self, link: Link) -> Link:
+    def add_link(self, link: Link) -> Link:
+        """Add a link without looking for cycles: call ``order`` after the last one. Refuses unknown nodes and ports."""
         for name in (link.source, link.target):
             if name not in self.nodes:
                 raise WorkflowError(

@@ -16,7 +16,7 @@ MAX_LENGTH = 8_000
 MAX_BRACKETS = 400
 MAX_LEVELS = 50
 
-_BRACKET = re.compile(r"'(?:[^'\\]|\\.)*'|`(?:[^`\\]|\\.)*`|\"(?:[^\"\\]|\\.)*\"|[\[\](){}]", re.DOTALL)
+_BRACKET = re.compile(r"'(?:[^'\\]|\\.)*+'?|`(?:[^`\\]|\\.)*+`?|\"(?:[^\"\\]|\\.)*+\"?|[\[\](){}]", re.DOTALL)
 
 
 class TransformConfig(NodeConfig):
