@@ -17,6 +17,7 @@ class Seen(NamedTuple):
     query: dict[str, list[str]]
     headers: dict[str, str]
     body: str
+    target: str
 
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -73,7 +74,7 @@ class HttpServer:
         query: dict[str, list[str]] = {}
         for name, value in request.query.items():
             query.setdefault(name, []).append(value)
-        seen = Seen(request.method, request.path, query, dict(request.headers), body)
+        seen = Seen(request.method, request.path, query, dict(request.headers), body, request.raw_path)
         self.seen.append(seen)
         if request.path in self.handlers:
             return await self.handlers[request.path](request)

@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from sealflow.errors import ReferenceSyntaxError, SecretValidationError
-from sealflow.model.references import OPENING, Reference, Template, parse
+from sealflow.errors import NodeConfigError, ReferenceSyntaxError, SecretValidationError
+from sealflow.model.references import OPENING, DataPath, Reference, Template, parse
 
 _MAX_DEPTH = 100
 
@@ -85,6 +85,13 @@ def find_references(config: Any, path: str = "") -> list[FoundReference]:
     ]
 
 
+def data_in(config: Any) -> list[tuple[Place, DataPath]]:
+    """Return every ``{{input…}}``, ``{{nodes…}}`` and ``{{env…}}`` of a config with its place."""
+    found: list[tuple[Place, str]] = []
+    _walk(config, "", 0, found)
+    return [(place, part) for place, text in found for part in parsed_at(text, place).data]
+
+
 def parsed_at(text: str, place: Place) -> Template:
     """Parse ``text``, adding the path to an error."""
     try:
@@ -93,34 +100,62 @@ def parsed_at(text: str, place: Place) -> Template:
         raise error.placed(path=spelled_path(place) or None) from None
 
 
-def substituted(config: Any, value_of: Callable[[Reference, Place], Any], path: str = "") -> Any:
+ValueOf = Callable[[Reference, Place], Any]
+DataOf = Callable[[DataPath, Place], Any]
+
+
+def substituted(config: Any, value_of: ValueOf, path: str = "", data_of: DataOf | None = None) -> Any:
     """Return a copy of ``config`` with every reference replaced by ``value_of(reference, place)``.
 
-    A string that is exactly one reference becomes that value with its type; in a longer string ``value_of`` gives
-    what to insert (a str). Keys, other values and the config itself stay as they are.
+    ``data_of(data, place)`` does the same for ``{{input…}}``, ``{{nodes…}}`` and ``{{env…}}``, which stay as they are
+    written without it. A string that is exactly one of them becomes that value with its type; in a longer string,
+    strings, numbers and booleans are inserted. Keys, other values and the config itself stay as they are.
     """
-    return _substituted(config, value_of, path)
+    return _substituted(config, value_of, path, data_of)
 
 
-def _substituted(config: Any, value_of: Callable[[Reference, Place], Any], place: Place) -> Any:
+def _substituted(config: Any, value_of: ValueOf, place: Place, data_of: DataOf | None) -> Any:
     if isinstance(config, str):
-        return _substituted_text(config, value_of, place) if "{{" in config else config
+        return _substituted_text(config, value_of, place, data_of) if "{{" in config else config
     if isinstance(config, dict):
-        return {key: _substituted(item, value_of, (place, key)) for key, item in config.items()}
+        return {key: _substituted(item, value_of, (place, key), data_of) for key, item in config.items()}
     if isinstance(config, list | tuple):
-        return [_substituted(item, value_of, (place, index)) for index, item in enumerate(config)]
+        return [_substituted(item, value_of, (place, index), data_of) for index, item in enumerate(config)]
     if isinstance(config, Mapping):
-        return _substituted(dict(config), value_of, place)
+        return _substituted(dict(config), value_of, place, data_of)
     return config
 
 
-def _substituted_text(text: str, value_of: Callable[[Reference, Place], Any], place: Place) -> Any:
-    template = parsed_at(text, place)
-    if template.single is not None:
-        return value_of(template.single, place)
+def _substituted_text(text: str, value_of: ValueOf, place: Place, data_of: DataOf | None) -> Any:
+    parts = parsed_at(text, place).parts
+    values = [_value(part, value_of, place, data_of) for part in parts]
+    if len(parts) == 1:
+        return values[0]
     return "".join(
-        part if isinstance(part, str) else inserted(part, value_of(part, place), place)
-        for part in template.parts
+        inserted(part, value, place) if isinstance(part, Reference) else inserted_data(part, value, place)
+        for part, value in zip(parts, values, strict=True)
+    )
+
+
+def _value(part: str | Reference | DataPath, value_of: ValueOf, place: Place, data_of: DataOf | None) -> Any:
+    if isinstance(part, Reference):
+        return value_of(part, place)
+    if isinstance(part, DataPath):
+        return part.written if data_of is None else data_of(part, place)
+    return part
+
+
+def inserted_data(part: str | DataPath, value: Any, place: Place) -> str:
+    """Return a piece of data as part of a longer string: numbers and booleans as in JSON."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool | int | float):
+        return json.dumps(value)
+    kind = "null" if value is None else "a list" if isinstance(value, list | tuple) else "a mapping"
+    raise NodeConfigError(
+        f"{part} is {kind}, and cannot be inserted into a longer string",
+        hint="Let it be the whole value, or name something below it",
+        path=spelled_path(place) or None,
     )
 
 

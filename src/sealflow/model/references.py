@@ -22,11 +22,15 @@ from typing import NamedTuple
 from sealflow.errors import ReferenceSyntaxError
 from sealflow.model.names import NAME_PATTERN, NAME_RULE
 
-OPENING = re.compile(r"\\\{\{|\{\{(?=\s*secrets)", re.IGNORECASE)
+_DATA_OPENING = r"\{\{(?=[ \t]*(?:input|nodes|env)[ \t]*[.}])"
+OPENING = re.compile(r"\\\{\{|\{\{(?=\s*secrets)|" + _DATA_OPENING, re.IGNORECASE)
 _HEAD = re.compile(r"\{\{[ \t]*secrets(?![A-Za-z0-9_-])")
 _NAME = re.compile(NAME_PATTERN)
 _QUOTED = re.compile(r'"(?:[^"\\\x00-\x1f]|\\.)*"')
 _TAIL = re.compile(r"[ \t]*\}\}")
+_SEGMENT = rf'\.(?:{NAME_PATTERN}|"(?:[^"\\\x00-\x1f]|\\.)+")'
+_DATA = re.compile(rf"\{{\{{[ \t]*(input|nodes|env)((?:{_SEGMENT})*)[ \t]*\}}\}}")
+_SEGMENTS = re.compile(_SEGMENT)
 FORM = "Write {{secrets.NAME.FIELD}}"
 
 
@@ -47,6 +51,21 @@ class Reference(NamedTuple):
         return ".".join(_spelled(part) for part in self.field)
 
 
+class DataPath(NamedTuple):
+    """``{{input.city}}``, ``{{nodes.NAME.a.b}}``, ``{{env.NAME}}``: a piece of data, and how it was written.
+
+    ``source`` is the first word; ``path`` are the keys and list positions behind it, for ``nodes`` with the node's name
+    first.
+    """
+
+    source: str
+    path: tuple[str, ...]
+    written: str
+
+    def __str__(self) -> str:
+        return self.written
+
+
 class Span(NamedTuple):
     """A reference and its place: the offsets of its first character and of the one after its last."""
 
@@ -58,13 +77,18 @@ class Span(NamedTuple):
 class Template(NamedTuple):
     """A parsed string: literal pieces (escapes undone) and references, in order; ``spans`` say where the references are."""
 
-    parts: tuple[str | Reference, ...]
+    parts: tuple[str | Reference | DataPath, ...]
     spans: tuple[Span, ...]
 
     @property
     def single(self) -> Reference | None:
         """The reference, if the string is exactly one reference; else None."""
         return self.parts[0] if len(self.parts) == 1 and isinstance(self.parts[0], Reference) else None
+
+    @property
+    def data(self) -> tuple[DataPath, ...]:
+        """The pieces of data, in order."""
+        return tuple(part for part in self.parts if isinstance(part, DataPath))
 
 
 def _spelled(part: str) -> str:
@@ -74,7 +98,7 @@ def _spelled(part: str) -> str:
 @lru_cache(maxsize=4096)
 def parse(text: str) -> Template:
     """Parse one string; raise ReferenceSyntaxError with its column and a hint."""
-    parts: list[str | Reference] = []
+    parts: list[str | Reference | DataPath] = []
     spans: list[Span] = []
     literal, position = "", 0
     while match := OPENING.search(text, position):
@@ -83,10 +107,19 @@ def parse(text: str) -> Template:
             literal += "{{"
             position = match.end()
             continue
-        reference, position = _reference_at(text, match.start())
+        data = _data_at(text, match.start())
+        if data is None and not _begins_like_a_reference(text, match.start()):
+            literal += "{{"  # it only looks like a piece of data: it is sent as it is
+            position = match.end()
+            continue
         if literal:
             parts.append(literal)
             literal = ""
+        if data is not None:
+            parts.append(data)
+            position = match.start() + len(data.written)
+            continue
+        reference, position = _reference_at(text, match.start())
         parts.append(reference)
         spans.append(Span(match.start(), position, reference))
     literal += text[position:]
@@ -102,6 +135,24 @@ def parse(text: str) -> Template:
                     "Write {{secrets.%s.FIELD}}" % _spelled(span.reference.name),
                 )
     return template
+
+
+def _begins_like_a_reference(text: str, start: int) -> bool:
+    return text[start + 2 :].lstrip()[:7].lower() == "secrets"
+
+
+def _data_at(text: str, start: int) -> DataPath | None:
+    match = _DATA.match(text, start)
+    if match is None:
+        return None
+    segments = [item[1:] for item in _SEGMENTS.findall(match[2])]
+    try:
+        path = tuple(json.loads(item) if item.startswith('"') else item for item in segments)
+    except ValueError:
+        return None
+    if (match[1] == "env" and len(path) != 1) or (match[1] == "nodes" and not path):
+        return None
+    return DataPath(match[1], path, match[0])
 
 
 def _reference_at(text: str, start: int) -> tuple[Reference, int]:

@@ -15,7 +15,7 @@ from sealflow.errors import (
 from sealflow.model import times
 from sealflow.model.fields import field_of
 from sealflow.model.json_value import copied
-from sealflow.model.places import Place, references_in, spelled_path, substituted
+from sealflow.model.places import DataOf, Place, references_in, spelled_path, substituted
 from sealflow.model.policy import Policy
 from sealflow.model.references import Reference
 from sealflow.providers.base import Found
@@ -84,8 +84,13 @@ class ExecutionScope:
         """See SecretResolver."""
         return (await self.resolve_with_uses(config)).config
 
-    async def resolve_with_uses(self, config: Any, node: str | None = None) -> Resolved:
-        """Return the config with its values, and the secrets that are in it. An error names the place in the config."""
+    async def resolve_with_uses(
+        self, config: Any, node: str | None = None, data_of: DataOf | None = None
+    ) -> Resolved:
+        """Return the config with its values, and the secrets that are in it. An error names the place in the config.
+
+        ``data_of`` fills in the workflow's data in the same pass.
+        """
         keys: dict[Key, Place] = {}
         for place, reference in references_in(config):
             keys.setdefault((reference.provider, reference.name), place)
@@ -95,7 +100,7 @@ class ExecutionScope:
         def value_of(reference: Reference, place: Place) -> Any:
             return copied(field_of(found[reference.provider, reference.name].data, reference, place))
 
-        return Resolved(substituted(config, value_of), uses)
+        return Resolved(substituted(config, value_of, data_of=data_of), uses)
 
     async def _found(
         self, keys: Iterable[Key], places: Mapping[Key, Place] | None = None, node: str | None = None

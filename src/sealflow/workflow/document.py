@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sealflow.errors import SealflowError, TrustError, WorkflowError
 from sealflow.model.validation import validate
 from sealflow.resolver.local import LOCAL
+from sealflow.workflow.functions import import_module
 from sealflow.workflow.node import BaseNode, RetryPolicy
 from sealflow.workflow.node_types import needs_trust, node_class
 from sealflow.workflow.reader import new_yaml
@@ -29,6 +30,15 @@ class NodeDocument(BaseModel):
     config: dict[str, Any] = Field(default_factory=dict)
     retry: RetryPolicy | None = None
     timeout: float | None = None
+    when: str | None = None
+    for_each: str | dict[str, Any] | None = None
+    learn: list[str] = Field(default_factory=list)
+
+    @property
+    def flow(self) -> dict[str, Any]:
+        """What is written of when, for_each and learn."""
+        given = {"when": self.when, "for_each": self.for_each, "learn": tuple(self.learn)}
+        return {key: value for key, value in given.items() if value}
 
 
 class WorkflowDocument(BaseModel):
@@ -37,6 +47,7 @@ class WorkflowDocument(BaseModel):
     sealflow: int
     name: str
     description: str | None = None
+    modules: list[str] = Field(default_factory=list)
     nodes: dict[str, NodeDocument]
     links: list[str] = Field(default_factory=list)
 
@@ -86,13 +97,21 @@ def build_nodes(
     ``folder``: where the file is, for the functions that it calls.
     """
     nodes: dict[str, BaseNode] = {}
-    problems: list[Problem] = []
+    problems = list(_import_modules(document, trusted, folder))
+    if problems:
+        return nodes, problems
     for name, item in document.nodes.items():
         above = f"nodes.{name}"
         try:
             if not trusted and needs_trust(item.type):
                 raise TrustError(f"the node type {item.type!r} needs a folder that you trust")
-            node = node_class(item.type)(name, item.config, retry=item.retry, timeout=item.timeout)
+            node = node_class(item.type)(
+                name,
+                item.config,
+                retry=item.retry,
+                timeout=item.timeout,
+                **({"flow": item.flow} if item.flow else {}),
+            )
             node.folder = folder
             nodes[name] = node
             if not trusted:
@@ -104,11 +123,25 @@ def build_nodes(
     return nodes, problems
 
 
+def _import_modules(document: WorkflowDocument, trusted: bool, folder: Path | None) -> Iterator[Problem]:
+    """Import the modules beside the file that register node types; say what is wrong with those that cannot be."""
+    for index, name in enumerate(document.modules):
+        try:
+            if not trusted:
+                raise TrustError(f"the module {name[:80]!r} needs a folder that you trust")
+            import_module(name, folder)
+        except SealflowError as error:
+            yield Problem(f"modules[{index}]", error)
+
+
 def _what_needs_trust(node: BaseNode) -> Iterator[tuple[str, TrustError]]:
     """Yield the fields and references of a config that a folder without trust may not have."""
     for field in node.trusted_fields:
         if field in node.config:
             yield f"config.{field}", TrustError(f"the field {field!r} needs a folder that you trust")
+    for item in node.data:
+        if item.data.source == "env":
+            yield f"config.{item.path}", TrustError(f"{item.data} needs a folder that you trust")
     for found in node.references:
         if found.reference.provider not in (None, LOCAL):
             yield (
@@ -121,7 +154,11 @@ def _what_needs_trust(node: BaseNode) -> Iterator[tuple[str, TrustError]]:
 
 
 def to_document(
-    name: str, description: str | None, nodes: Mapping[str, BaseNode], links: Iterable[object]
+    name: str,
+    description: str | None,
+    modules: Iterable[str],
+    nodes: Mapping[str, BaseNode],
+    links: Iterable[object],
 ) -> dict[str, Any]:
     """Return the document of a workflow, configs as they were written."""
     items = {}
@@ -131,8 +168,11 @@ def to_document(
             item["retry"] = node.retry.model_dump(exclude_defaults=True)
         if node.timeout is not None:
             item["timeout"] = node.timeout
+        item.update(node.flow.model_dump(exclude_defaults=True, mode="json"))
         items[node_name] = item
-    described = {} if description is None else {"description": description}
+    described: dict[str, Any] = {} if description is None else {"description": description}
+    if list(modules):
+        described["modules"] = list(modules)
     return {
         "sealflow": FORMAT,
         "name": name,

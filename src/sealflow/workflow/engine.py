@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -27,8 +27,10 @@ from sealflow.resolver.scope import ExecutionScope
 from sealflow.service.secret_service import SecretService
 from sealflow.wording import printed
 from sealflow.workflow.execution import Execution, NodeRun, NodeState, check_data
+from sealflow.workflow.flow import ELSE_PORT
 from sealflow.workflow.node import (
     DEFAULT_INPUT,
+    DEFAULT_OUTPUT,
     ERROR_PORT,
     BaseNode,
     NodeContext,
@@ -40,6 +42,9 @@ from sealflow.workflow.node import (
 from sealflow.workflow.workflow import Link, Workflow
 
 log = logging.getLogger("sealflow.workflow")
+
+MAX_NESTING = 8
+"""Workflows inside workflows."""
 
 OnChange = Callable[[Execution, NodeRun], None]
 
@@ -94,8 +99,11 @@ class _Run:
         resources: Resources,
         max_concurrency: int,
         on_change: OnChange | None,
+        depth: int = 0,
     ) -> None:
         self._workflow = workflow
+        self._max_concurrency = max_concurrency
+        self._depth = depth
         self._execution = execution
         self._scope = scope
         self._resources = resources
@@ -108,7 +116,13 @@ class _Run:
         for link in workflow.links:
             self._links[link.target].append(link)
 
-    async def run(self, inputs: Any, timeout: float | None, cancel: asyncio.Event | None) -> None:  # noqa: ASYNC109
+    async def run(
+        self,
+        inputs: Any,
+        timeout: float | None,  # noqa: ASYNC109
+        cancel: asyncio.Event | None,
+    ) -> dict[str, Outputs]:
+        """Run every node and return their outputs as they are, with the values in them."""
         nodes = [
             asyncio.create_task(self._node(self._workflow.nodes[name], inputs))
             for name in self._execution.nodes
@@ -125,10 +139,12 @@ class _Run:
                 task.cancel()
             results = await asyncio.gather(*nodes, return_exceptions=True)
             await asyncio.gather(everything, *((stopper,) if stopper else ()), return_exceptions=True)
+            outputs = dict(self._outputs)
             self._finish(cancelled=cancelled)
         for result in results:  # an error of the engine is not a node's failure
             if isinstance(result, BaseException) and not isinstance(result, asyncio.CancelledError):
                 raise result
+        return outputs
 
     def _finish(self, *, cancelled: bool) -> None:
         execution, redactor = self._execution, self._scope.redactor
@@ -148,11 +164,13 @@ class _Run:
     async def _node(self, node: BaseNode, inputs: Any) -> None:
         run = self._execution.nodes[node.name]
         try:
-            for link in self._links[node.name]:
-                await self._done[link.source].wait()
+            for source in (*(link.source for link in self._links[node.name]), *node.needed_nodes()):
+                await self._done[source].wait()
             ready = self._inputs(node, inputs)
             if isinstance(ready, str):
                 self._enter(run, NodeState.SKIPPED, ready)
+                return
+            if not self._is_wanted(node, run, ready):
                 return
             async with self._slots:
                 await self._attempts(node, run, ready)
@@ -168,6 +186,10 @@ class _Run:
     def _inputs(self, node: BaseNode, inputs: Any) -> dict[str, Any] | str:
         """Return the data by input port, or why the node is skipped."""
         links = self._links[node.name]
+        for name in node.needed_nodes():
+            if name in self._failed or DEFAULT_OUTPUT not in self._outputs.get(name, {}):
+                self._failed |= {node.name} if name in self._failed else set()
+                return f"{name!r} gave no data"
         if not links:
             return {} if inputs is None else {DEFAULT_INPUT: copied(inputs)}
         ready: dict[str, Any] = {}
@@ -189,21 +211,36 @@ class _Run:
             ready[port] = arrived[0] if len(leading) == 1 else arrived
         return ready
 
+    def _is_wanted(self, node: BaseNode, run: NodeRun, inputs: dict[str, Any]) -> bool:
+        """Whether the node's condition is true; where it is not, its input goes to the port ``else``."""
+        try:
+            wanted = node.flow.is_wanted({DEFAULT_INPUT: None, **inputs})
+        except WorkflowError as error:
+            self._enter(run, NodeState.RUNNING)
+            run.error = self._scope.redactor.clean_value(_describe(error, node))
+            self._failed.add(node.name)
+            self._enter(run, NodeState.FAILED)
+            return False
+        if not wanted:
+            self._outputs[node.name] = Outputs({ELSE_PORT: inputs.get(DEFAULT_INPUT)})
+            self._enter(run, NodeState.SKIPPED, "its condition (when) is false")
+        return wanted
+
+    def _named_data(self, node: BaseNode) -> dict[str, Any]:
+        """Return the outputs of the nodes that the config of ``node`` names."""
+        return {name: self._outputs[name][DEFAULT_OUTPUT] for name in node.needed_nodes()}
+
     async def _attempts(self, node: BaseNode, run: NodeRun, inputs: dict[str, Any]) -> None:
         self._enter(run, NodeState.RUNNING)
         problem: dict[str, str] | None = None
         try:
-            async for attempt in _retrying(node.retry):
-                with attempt:
-                    run.attempts += 1
-                    context = NodeContext(node, self._scope, inputs, self._resources, run.attempts)
-                    async with asyncio.timeout(node.timeout):
-                        outputs = await node.execute(context)
-                    check_data(outputs, f"the output of the node {node.name!r}")
-                    self._outputs[node.name] = outputs
-        except Retry as request:
-            problem = _problem_of(request.outputs, node)
-            self._outputs[node.name] = request.outputs
+            work = self._tried if node.flow.for_each is None else self._for_each
+            outputs = await work(node, run, inputs)
+            for value in (
+                node.flow.find_learned(outputs.get(DEFAULT_OUTPUT)) if DEFAULT_OUTPUT in outputs else ()
+            ):
+                self._scope.redactor.add(value)
+            self._outputs[node.name] = outputs
         except (asyncio.CancelledError, KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as error:  # noqa: BLE001 - whatever a node raises is that node's failure, sys.exit too
@@ -217,19 +254,91 @@ class _Run:
         log.warning("the node %s failed: %s: %s", node.name, problem["type"], problem["message"])
         self._enter(run, NodeState.FAILED)
 
+    async def _tried(self, node: BaseNode, run: NodeRun, inputs: dict[str, Any]) -> Outputs:
+        """Return what the node gives, tried as often as its retry policy says."""
+        outputs = Outputs()
+        named = self._named_data(node)
+        try:
+            async for attempt in _retrying(node.retry):
+                with attempt:
+                    number = attempt.retry_state.attempt_number
+                    run.attempts = max(run.attempts, number)
+                    context = NodeContext(
+                        node, self._scope, inputs, self._resources, number, named, self._run_nested
+                    )
+                    async with asyncio.timeout(node.timeout):
+                        outputs = await node.execute(context)
+                    check_data(outputs, f"the output of the node {node.name!r}")
+        except Retry as request:
+            outputs = request.outputs
+            check_data(outputs, f"the output of the node {node.name!r}")
+        return outputs
+
+    async def _for_each(self, node: BaseNode, run: NodeRun, inputs: dict[str, Any]) -> Outputs:
+        """Run the node once for each item, and return a list for each port, in the order of the items."""
+        each = node.flow.for_each
+        assert each is not None
+        items = each.find_items(inputs)
+        slots = asyncio.Semaphore(each.concurrency)
+
+        async def one(item: Any) -> Outputs:
+            async with slots:
+                try:
+                    return await self._tried(node, run, {**inputs, DEFAULT_INPUT: copied(item)})
+                except SystemExit as error:  # out of a task it would end the program
+                    problem = _describe(error, node)
+            raise WorkflowError(problem["message"], hint="Let the function return, or raise an error")
+
+        tasks = [asyncio.create_task(one(item)) for item in items]
+        try:
+            results = await asyncio.gather(*tasks, return_exceptions=each.on_error == "continue")
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        errors = [
+            {"item": number, **_describe(result, node)}
+            for number, result in enumerate(results)
+            if isinstance(result, BaseException)
+        ]
+        outputs = [Outputs() if isinstance(result, BaseException) else result for result in results]
+        errors += [
+            {"item": number, **item[ERROR_PORT]}
+            for number, item in enumerate(outputs)
+            if isinstance(item.get(ERROR_PORT), Mapping)
+        ]
+        ports = {port for item in outputs for port in item if port != ERROR_PORT} | {DEFAULT_OUTPUT}
+        merged = Outputs({port: [item.get(port) for item in outputs] for port in sorted(ports)})
+        if errors:
+            merged[ERROR_PORT] = sorted(errors, key=lambda item: item["item"])
+        return merged
+
+    async def _run_nested(self, workflow: Workflow, inputs: Any) -> dict[str, Any]:
+        """Run a workflow with the secrets of this execution; return the outputs of its end nodes, by name."""
+        if self._depth >= MAX_NESTING:
+            raise WorkflowError(
+                f"workflows are nested more than {MAX_NESTING} deep",
+                hint="A file must not lead back to itself",
+            )
+        execution = Execution(workflow.name, {name: NodeRun(name) for name in workflow.order()})
+        run = _Run(
+            workflow, execution, self._scope, self._resources, self._max_concurrency, None, self._depth + 1
+        )
+        outputs = await run.run(inputs, None, None)
+        failed = next((item for item in execution.nodes.values() if item.state is NodeState.FAILED), None)
+        if failed is not None:
+            message = failed.error["message"] if failed.error else "it failed"
+            raise WorkflowError(
+                f"the node {failed.name!r} of the workflow {workflow.name!r} failed: {message}",
+                hint="Run that workflow alone",
+            )
+        return {name: outputs.get(name, Outputs()).get(DEFAULT_OUTPUT) for name in workflow.end_nodes()}
+
     def _enter(self, run: NodeRun, state: NodeState, reason: str | None = None) -> None:
         run.enter(state)
         run.reason = reason
         if self._on_change is not None:
             self._on_change(self._execution, run)
-
-
-def _problem_of(outputs: Outputs, node: BaseNode) -> dict[str, str] | None:
-    try:
-        check_data(outputs, f"the output of the node {node.name!r}")
-    except WorkflowError as error:
-        return _describe(error, node)
-    return None
 
 
 def _describe(error: BaseException, node: BaseNode) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Any, Generic, ParamSpec, TypeVar
 
 from pydantic import BaseModel, ConfigDict, create_model
 
+from sealflow.workflow.flow import Flow
 from sealflow.workflow.node import DEFAULT_INPUT, DEFAULT_OUTPUT, BaseNode, NodeContext, RetryPolicy
 from sealflow.workflow.node_types import register_node
 
@@ -88,9 +89,10 @@ class NodeFunction(Generic[_Parameters, _Result]):
         *,
         retry: RetryPolicy | Mapping[str, Any] | None = None,
         timeout: float | None = None,
+        flow: Flow | Mapping[str, Any] | None = None,
     ) -> BaseNode:
         """Return a node named ``name``. Raises what BaseNode raises: ReferenceSyntaxError, NodeConfigError."""
-        return self.node_class(name, config, retry=retry, timeout=timeout)
+        return self.node_class(name, config, retry=retry, timeout=timeout, flow=flow)
 
 
 def node(

@@ -17,6 +17,7 @@ from sealflow.errors import WorkflowError
 from sealflow.model.names import NAME_RULE, is_name
 from sealflow.plugins import Plugins
 from sealflow.trust import find_writer
+from sealflow.wording import shown
 
 FUNCTIONS: Plugins[Callable[..., Any]] = Plugins(
     "sealflow.functions", {}, what="function", error=WorkflowError
@@ -54,13 +55,23 @@ def find_function(call: str, folder: Path | None) -> Callable[..., Any]:
     module_name, separator, names = call.partition(":")
     if not separator:
         return FUNCTIONS.get(call)
+    return _attribute(import_module(module_name, folder), names)
+
+
+def import_module(name: str, folder: Path | None) -> Any:
+    """Import a module that is a file below ``folder``, and return it.
+
+    ``folder``: the resolved folder of the workflow file, which the owner trusts, or None. Raises WorkflowError.
+    """
     if folder is None:
         raise _error(
-            f"{call!r} names a module, and this workflow does not come from a file",
-            "Register the function with @sealflow.function, and call it by that name",
+            f"{shown(name)} names a module, and this workflow does not come from a file",
+            "Register what it offers in your program (@sealflow.function, @sealflow.node)",
         )
-    _check_file(module_name, folder)
-    return _attribute(_imported(module_name, folder), names)
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise _error(f"{shown(name)} is not the name of a module", "Write it as in an import statement")
+    _check_file(name, folder)
+    return _imported(name, folder)
 
 
 def _check_file(module_name: str, folder: Path) -> None:

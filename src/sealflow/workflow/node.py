@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,12 +13,18 @@ from sealflow.errors import PolicyError, WorkflowError
 from sealflow.model.json_value import copied
 from sealflow.model.names import NAME_RULE, is_name
 from sealflow.model.places import FoundReference, find_references
+from sealflow.model.validation import validate
 from sealflow.resolver.carried import SecretUse
 from sealflow.resolver.scope import ExecutionScope
 from sealflow.wording import shown
+from sealflow.workflow.data import DataSource, check_data_places, data_reader, find_data
+from sealflow.workflow.flow import ELSE_PORT, Flow
 from sealflow.workflow.node_config import NodeConfig, check_written, validated
 
 __all__ = ["BaseNode", "NodeConfig", "NodeContext", "Outputs", "Retry", "RetryPolicy"]
+
+if TYPE_CHECKING:
+    from sealflow.workflow.workflow import Workflow
 
 ERROR_PORT = "error"
 DEFAULT_INPUT = "input"
@@ -79,11 +85,15 @@ class Resources:
             await self._held.popitem()[1].close()
 
 
+RunNested = Callable[["Workflow", Any], Awaitable[dict[str, Any]]]
+
+
 class NodeContext:
     """What ``process`` is given besides its config.
 
     ``inputs``: data by input port; ``node``, ``workflow``, ``execution``: names; ``attempt`` counts from 1;
-    ``uses``: the secrets in the config; ``referenced``: the config paths that held a reference; ``log``: a logger.
+    ``uses``: the secrets in the config; ``referenced``: the config paths that held a reference; ``data``: the pieces of
+    data in the config; ``log``: a logger.
     """
 
     def __init__(
@@ -93,6 +103,8 @@ class NodeContext:
         inputs: Mapping[str, Any],
         resources: Resources,
         attempt: int = 1,
+        nodes: Mapping[str, Any] | None = None,
+        run_nested: RunNested | None = None,
     ) -> None:
         self.node = node.name
         self.workflow = scope.workflow
@@ -102,8 +114,14 @@ class NodeContext:
         self.resources = resources
         self.uses: tuple[SecretUse, ...] = ()
         self.references = node.references
+        self.data = node.data
+        self._data_of = data_reader(
+            DataSource(inputs.get(DEFAULT_INPUT), nodes or {}), node.data, node.url_fields
+        )
         self.referenced: tuple[str, ...] = tuple(item.path for item in node.references)
         self.log = logging.getLogger(f"sealflow.node.{node.name}")
+        self.run_nested = run_nested
+        """Runs a workflow inside this execution: ``await run_nested(workflow, inputs)`` gives its end nodes' outputs."""
         self._scope = scope
 
     @property
@@ -112,8 +130,11 @@ class NodeContext:
         return self.inputs.get(DEFAULT_INPUT)
 
     async def resolve(self, config: Any) -> Any:
-        """Return ``config`` with its references resolved, and set ``uses``. For what the workflow's author wrote, never for data."""
-        resolved = await self._scope.resolve_with_uses(config, self.node)
+        """Return ``config`` with its references resolved and its data filled in, and set ``uses``.
+
+        For what the workflow's author wrote, never for data.
+        """
+        resolved = await self._scope.resolve_with_uses(config, self.node, self._data_of)
         self.uses = resolved.uses
         return resolved.config
 
@@ -179,6 +200,10 @@ class BaseNode:
     inputs: ClassVar[tuple[str, ...]] = (DEFAULT_INPUT,)
     outputs: ClassVar[tuple[str, ...]] = (DEFAULT_OUTPUT,)
     Config: ClassVar[type[BaseModel]] = NodeConfig
+    url_fields: ClassVar[tuple[str, ...]] = ()
+    """Fields of the config that are urls: data in them is percent-encoded, and cannot change scheme, host or port."""
+    no_data: ClassVar[tuple[str, ...]] = ()
+    """Config paths where ``{{input…}}``, ``{{nodes…}}`` and ``{{env…}}`` are refused, because they decide where a secret goes."""
     trusted_fields: ClassVar[tuple[str, ...]] = ()
     """Fields of the config that a workflow file in a folder without trust may not have."""
 
@@ -189,7 +214,9 @@ class BaseNode:
         *,
         retry: RetryPolicy | Mapping[str, Any] | None = None,
         timeout: float | None = None,
+        flow: Flow | Mapping[str, Any] | None = None,
     ) -> None:
+        """``flow``: ``when``, ``for_each`` and ``learn``, as in a workflow file; see Flow."""
         if not is_name(name):
             raise WorkflowError(f"{shown(name)} is not a valid node name", hint=NAME_RULE)
         if not isinstance(config, Mapping | None):
@@ -203,11 +230,14 @@ class BaseNode:
                 f"the timeout of the node {name!r} is not between 0 and a week", hint="Give seconds"
             )
         self.timeout = timeout
+        self.flow = flow if isinstance(flow, Flow) else _checked_flow(flow or {}, name)
         self.folder: Path | None = None
         """The folder of the workflow file that the node came from, with all links followed; None for one made in code."""
         self._written: dict[str, Any] = copied(config or {})
         self._prepared = self.prepare(copied(self._written))
         self.references: tuple[FoundReference, ...] = tuple(find_references(self._prepared))
+        self.data = find_data(self._prepared)
+        check_data_places(self._prepared, self.data, self.url_fields, self.no_data)
         check_written(self.Config, self._prepared, name)
 
     def __repr__(self) -> str:
@@ -219,6 +249,10 @@ class BaseNode:
         written: dict[str, Any] = copied(self._written)
         return written
 
+    def needed_nodes(self) -> tuple[str, ...]:
+        """Return the nodes whose outputs the config names (``{{nodes.NAME…}}``): each is a link to this node."""
+        return tuple(dict.fromkeys(item.data.path[0] for item in self.data if item.data.source == "nodes"))
+
     @classmethod
     def prepare(cls, config: dict[str, Any]) -> dict[str, Any]:
         """Return the config with a node's own shorthands spelled out as references; ``config`` is a copy."""
@@ -228,6 +262,10 @@ class BaseNode:
     def output_ports(cls) -> tuple[str, ...]:
         """The declared ports, and ``error``, which every node has."""
         return (*cls.outputs, *(() if ERROR_PORT in cls.outputs else (ERROR_PORT,)))
+
+    def ports(self) -> tuple[str, ...]:
+        """Return the output ports of this node: those of its type, and ``else`` where it has a condition."""
+        return (*self.output_ports(), *((ELSE_PORT,) if self.flow.when is not None else ()))
 
     async def process(self, context: NodeContext, config: Any) -> Any:
         """Do the work; ``config`` is an instance of ``Config`` with every reference resolved."""
@@ -245,3 +283,13 @@ class BaseNode:
                 hint=f"Its ports are: {', '.join(self.output_ports())}",
             )
         return outputs
+
+
+def _checked_flow(flow: Mapping[str, Any], node: str) -> Flow:
+    checked, problems = validate(Flow, dict(flow))
+    if checked is None:
+        raise WorkflowError(
+            f"{problems[0].path} of the node {node!r} does not fit: {problems[0].message}",
+            hint="Write a JMESPath expression over the inputs, such as input.status_code == `200`",
+        )
+    return checked

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from sealflow.errors import NodeConfigError
 from sealflow.model.json_value import copied
-from sealflow.model.places import FoundReference, find_references
+from sealflow.model.places import FoundReference, data_in, find_references
 from sealflow.model.validation import validate
 
 
@@ -57,7 +57,7 @@ def validated(
 
 
 def _a_reference_decides(written: Any, loc: tuple[str | int, ...], kind: str) -> bool:
-    """Whether what stands at ``loc`` holds a reference, so that its value is not known yet."""
+    """Whether a reference or a piece of data is at ``loc``, so that the value there is not known yet."""
     value = written
     for index, part in enumerate(loc):
         below = _below(value, part)
@@ -69,8 +69,12 @@ def _a_reference_decides(written: Any, loc: tuple[str | int, ...], kind: str) ->
             return False  # a field that is missing
         # Otherwise the part is not a key but the name of one form of a union.
     if isinstance(value, str):
-        return bool(find_references(value))
-    return kind in ("value_error", "assertion_error") and bool(find_references(value))
+        return _is_filled_in(value)
+    return kind in ("value_error", "assertion_error") and _is_filled_in(value)
+
+
+def _is_filled_in(value: Any) -> bool:
+    return bool(find_references(value) or data_in(value))
 
 
 _MISSING = object()

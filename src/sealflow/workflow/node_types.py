@@ -15,6 +15,7 @@ NODE_TYPES: Plugins[type[BaseNode]] = Plugins(
         "http-request": "sealflow.workflow.nodes.http_request:HttpRequestNode",
         "transform": "sealflow.workflow.nodes.transform:TransformNode",
         "function": "sealflow.workflow.nodes.function:FunctionNode",
+        "workflow": "sealflow.workflow.nodes.subworkflow:SubworkflowNode",
     },
     what="node type",
     error=WorkflowError,

@@ -15,7 +15,7 @@ from sealflow.model.places import place_of
 from sealflow.trust import trust_hint
 from sealflow.wording import closest, shown
 from sealflow.workflow import document, reader
-from sealflow.workflow.node import BaseNode
+from sealflow.workflow.node import ERROR_PORT, BaseNode
 from sealflow.workflow.positions import Positions
 
 _LINK = re.compile(rf"\s*({NAME_PATTERN})\.({NAME_PATTERN})\s*->\s*({NAME_PATTERN})\.({NAME_PATTERN})\s*")
@@ -56,13 +56,16 @@ class Workflow:
         links: Iterable[Link | str] = (),
         *,
         description: str | None = None,
+        modules: Iterable[str] = (),
     ) -> None:
+        """``modules``: Python modules beside the workflow file that its node types come from; kept for ``dump``."""
         if not isinstance(name, str) or not 0 < len(name) <= 128 or not name.isprintable():
             raise WorkflowError(
                 f"{shown(name)} is not a valid workflow name", hint="Give 1 to 128 printable characters"
             )
         self.name = name
         self.description = description
+        self.modules = tuple(modules)
         self.trusted = True
         """False for a workflow of strangers: see ``from_dict``."""
         self.nodes: dict[str, BaseNode] = {}
@@ -101,11 +104,8 @@ class Workflow:
     def add_link(self, link: Link) -> Link:
         """Add a link without looking for cycles: call ``order`` after the last one. Refuses unknown nodes and ports."""
         for name in (link.source, link.target):
-            if name not in self.nodes:
-                raise WorkflowError(
-                    f"the link {link} names no node {name!r}", hint=closest(name, self.nodes, what="nodes")
-                )
-        outputs, inputs = self.nodes[link.source].output_ports(), self.nodes[link.target].inputs
+            self._check_node(name, f"the link {link}")
+        outputs, inputs = self.nodes[link.source].ports(), self.nodes[link.target].inputs
         if link.output not in outputs:
             raise WorkflowError(
                 f"the link {link}: {link.source!r} has no output port {link.output!r}",
@@ -121,6 +121,19 @@ class Workflow:
         self.links.append(link)
         return link
 
+    def _check_node(self, name: str, where: str) -> None:
+        if name not in self.nodes:
+            raise WorkflowError(
+                f"{where} names a node {name!r}, and there is none",
+                hint=closest(name, self.nodes, what="nodes"),
+            )
+
+    def end_nodes(self) -> list[str]:
+        """Return the names of the nodes that no link and no config leads on from, other than by their error port."""
+        sources = {link.source for link in self.links if link.output != ERROR_PORT}
+        sources |= {name for node in self.nodes.values() for name in node.needed_nodes()}
+        return [name for name in self.nodes if name not in sources]
+
     def links_to(self, name: str) -> list[Link]:
         """Return the links into a node, in the order they were made."""
         return [link for link in self.links if link.target == name]
@@ -130,6 +143,10 @@ class Workflow:
         sorter: TopologicalSorter[str] = TopologicalSorter(dict.fromkeys(self.nodes, ()))
         for link in self.links:
             sorter.add(link.target, link.source)
+        for node in self.nodes.values():
+            for name in node.needed_nodes():
+                self._check_node(name, f"the config of {node.name!r}")
+                sorter.add(node.name, name)
         try:
             return list(sorter.static_order())
         except CycleError as error:
@@ -138,7 +155,7 @@ class Workflow:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the document of docs/reference/workflow-files.md."""
-        return document.to_document(self.name, self.description, self.nodes, self.links)
+        return document.to_document(self.name, self.description, self.modules, self.nodes, self.links)
 
     @classmethod
     def from_dict(
@@ -162,7 +179,9 @@ class Workflow:
             place, error = problems[0]
             raise error.placed(path=place)
         links = [Link.parse(link) for link in parsed.links]
-        workflow = cls(parsed.name, nodes.values(), links, description=parsed.description)
+        workflow = cls(
+            parsed.name, nodes.values(), links, description=parsed.description, modules=parsed.modules
+        )
         workflow.trusted = trusted
         return workflow
 

@@ -27,6 +27,7 @@ class FunctionNode(BaseNode):
 
     type_name: ClassVar[str] = "function"
     Config: ClassVar[type[BaseModel]] = FunctionConfig
+    no_data: ClassVar[tuple[str, ...]] = ("call",)
 
     async def process(self, context: NodeContext, config: FunctionConfig) -> Any:
         function = find_function(config.call, self.folder)

@@ -68,6 +68,18 @@ def input_parts(context: NodeContext) -> dict[str, Any]:
     return parts
 
 
+def url_is_data(context: NodeContext, parts: Mapping[str, Any]) -> bool:
+    """Whether data chose the url: it came by a port, or the config's url is a piece of data as a whole."""
+    return "url" in parts or any(item.whole and item.path == "url" for item in context.data)
+
+
+def _data_url(config: HttpRequestConfig, parts: Mapping[str, Any], context: NodeContext) -> str:
+    """Return the url as data gave it; empty where the config chose it."""
+    if not url_is_data(context, parts):
+        return ""
+    return str(parts["url"] if "url" in parts else config.url.get_secret_value() if config.url else "")
+
+
 def compose(
     config: HttpRequestConfig, parts: Mapping[str, Any], context: NodeContext, written_url: str | None
 ) -> Composed:
@@ -91,8 +103,8 @@ def compose(
         body,
         headers.private_names(),
         body_is_secret="body" not in parts and _referenced(context, "body"),
-        data_names=_data_names(parts, config.body_type),
-        data_url=parts.get("url", ""),
+        data_names=_data_names(config, parts, context),
+        data_url=_data_url(config, parts, context),
     )
     if not url_is_secret and not secret_names:
         return Composed(request, request.url)
@@ -203,13 +215,16 @@ def _query(
     return [(name, item) for name, items in query.items() for item in items], secret_names
 
 
-def _data_names(parts: Mapping[str, Any], body_type: str | None) -> tuple[str, ...]:
-    """Return the names that input data gives to headers, query parameters and form fields."""
+def _data_names(config: HttpRequestConfig, parts: Mapping[str, Any], context: NodeContext) -> tuple[str, ...]:
+    """Return the names that data gives to headers, query parameters and form fields."""
+    whole = {item.path for item in context.data if item.whole}
     names = [str(name) for key in ("headers", "query") for name in parts.get(key, ())]
-    if "url" in parts:
-        names += URL(parts["url"].strip()).query
-    body = parts.get("body")
-    if isinstance(body, Mapping) and body_type == "form":
+    names += [*config.headers] if "headers" in whole else []
+    names += [*config.query] if "query" in whole else []
+    if "url" in parts or any(item.path == "url" for item in context.data):
+        names += _url(config, parts).query
+    body = parts.get("body", config.body if any(path.startswith("body") for path in whole) else None)
+    if isinstance(body, Mapping) and config.body_type == "form":
         names += map(str, body)
     return tuple(names)
 

@@ -17,7 +17,7 @@ from sealflow.workflow.node import BaseNode, NodeContext, Outputs, Retry
 from sealflow.workflow.node_config import NodeConfig
 from sealflow.workflow.nodes.http_auth import Auth, MaskedText, NoAuth, basic, spelled_out
 from sealflow.workflow.nodes.http_client import NetworkError, Request, Response, Transport, send
-from sealflow.workflow.nodes.http_compose import Composed, checked_url, compose, input_parts
+from sealflow.workflow.nodes.http_compose import Composed, checked_url, compose, input_parts, url_is_data
 from sealflow.workflow.nodes.http_shown import shown_url
 
 if TYPE_CHECKING:
@@ -63,6 +63,10 @@ class HttpRequestNode(BaseNode):
     inputs: ClassVar[tuple[str, ...]] = ("input", "url", "headers", "query", "body")
     outputs: ClassVar[tuple[str, ...]] = ("output", "error")
     Config: ClassVar[type[BaseModel]] = HttpRequestConfig
+    url_fields: ClassVar[tuple[str, ...]] = ("url",)
+    no_data: ClassVar[tuple[str, ...]] = (
+        "auth.type", "auth.header", "auth.secret", "proxy", "ca_file", "verify_tls", "insecure_http",
+    )  # fmt: skip
     trusted_fields: ClassVar[tuple[str, ...]] = ("proxy", "ca_file", "verify_tls", "insecure_http")
 
     @classmethod
@@ -101,7 +105,9 @@ class HttpRequestNode(BaseNode):
     ) -> tuple[Composed, Transport]:
         parts = input_parts(context)
         composed = compose(config, parts, context, self._written.get("url"))
-        return composed, _transport(context, config, composed.request, url_from_input="url" in parts)
+        return composed, _transport(
+            context, config, composed.request, url_from_input=url_is_data(context, parts)
+        )
 
 
 def _transport(

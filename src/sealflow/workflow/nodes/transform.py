@@ -2,42 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, field_validator
+from pydantic import AfterValidator, BaseModel
 
-from sealflow.errors import NodeConfigError, WorkflowError
-from sealflow.model.places import references_in, spelled_path
+from sealflow.errors import NodeConfigError
+from sealflow.model.places import data_in, references_in, spelled_path
+from sealflow.workflow.expressions import check_expression, search
 from sealflow.workflow.node import BaseNode, NodeContext
 from sealflow.workflow.node_config import NodeConfig
 
-MAX_LENGTH = 8_000
-MAX_BRACKETS = 400
-MAX_LEVELS = 50
-
-_BRACKET = re.compile(r"'(?:[^'\\]|\\.)*+'?|`(?:[^`\\]|\\.)*+`?|\"(?:[^\"\\]|\\.)*+\"?|[\[\](){}]", re.DOTALL)
 
 
 class TransformConfig(NodeConfig):
-    expression: str
-
-    @field_validator("expression")
-    @classmethod
-    def _compiles(cls, expression: str) -> str:
-        import jmespath
-        from jmespath.exceptions import JMESPathError
-
-        _check_size(expression)
-        try:
-            jmespath.compile(expression)
-        except JMESPathError as error:
-            problem = str(error).split("\n", maxsplit=1)[0]
-        except RecursionError:
-            problem = "it is nested too deeply"
-        else:
-            return expression
-        raise ValueError(f"it is not a JMESPath expression ({problem})")
+    expression: Annotated[str, AfterValidator(check_expression)]
 
 
 class TransformNode(BaseNode):
@@ -52,39 +30,19 @@ class TransformNode(BaseNode):
 
     @classmethod
     def prepare(cls, config: dict[str, Any]) -> dict[str, Any]:
-        references = references_in(config)
-        if references:
+        found = [*references_in(config), *data_in(config)]
+        if found:
             raise NodeConfigError(
-                "an expression takes no references",
-                hint="Use the secret in the node that needs it, such as http-request",
-                path=spelled_path(references[0][0]),
+                "an expression takes no references and no data from elsewhere",
+                hint="Use a secret in the node that needs it, such as http-request; link the data to this node's input",
+                path=spelled_path(found[0][0]),
             )
         return config
 
     async def process(self, context: NodeContext, config: TransformConfig) -> Any:
-        import jmespath
-        from jmespath.exceptions import JMESPathError
-
-        try:
-            return jmespath.search(config.expression, context.input)
-        except (JMESPathError, RecursionError) as error:
-            problem = type(error).__name__
-        raise WorkflowError(
-            f"the expression of the node {self.name!r} does not fit its input ({problem})",
-            hint="Look at the input's shape",
+        return search(
+            config.expression,
+            context.input,
+            what=f"the expression of the node {self.name!r}",
             path="expression",
         )
-
-
-def _check_size(expression: str) -> None:
-    """Refuse, by ValueError, what would take the parser long or make it recurse deeply."""
-    if len(expression) > MAX_LENGTH:
-        raise ValueError(f"it has more than {MAX_LENGTH} characters")
-    level = 0
-    brackets = [match[0] for match in _BRACKET.finditer(expression) if len(match[0]) == 1]
-    if len(brackets) > MAX_BRACKETS:
-        raise ValueError(f"it has more than {MAX_BRACKETS} brackets")
-    for bracket in brackets:
-        level += 1 if bracket in "[({" else -1
-        if level > MAX_LEVELS:
-            raise ValueError(f"it is nested more than {MAX_LEVELS} levels deep")

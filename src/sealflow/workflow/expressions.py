@@ -1,0 +1,67 @@
+"""JMESPath expressions (https://jmespath.org) that the author of a workflow writes over its data, within limits."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from sealflow.errors import WorkflowError
+
+MAX_LENGTH = 8_000
+MAX_BRACKETS = 400
+MAX_LEVELS = 50
+
+_BRACKET = re.compile(r"'(?:[^'\\]|\\.)*+'?|`(?:[^`\\]|\\.)*+`?|\"(?:[^\"\\]|\\.)*+\"?|[\[\](){}]", re.DOTALL)
+
+
+def check_expression(expression: str) -> str:
+    """Return the expression. Raises ValueError, saying why, for one that cannot be parsed or is too large to be."""
+    import jmespath
+    from jmespath.exceptions import JMESPathError
+
+    _check_size(expression)
+    try:
+        jmespath.compile(expression)
+    except JMESPathError as error:
+        problem = str(error).split("\n", maxsplit=1)[0]
+    except RecursionError:
+        problem = "it is nested too deeply"
+    else:
+        return expression
+    raise ValueError(f"it is not a JMESPath expression ({problem})")
+
+
+def search(expression: str, data: Any, *, what: str, path: str) -> Any:
+    """Return what a checked expression finds in ``data``; None where it finds nothing.
+
+    ``what`` and ``path`` name the expression in a message. Raises WorkflowError where it does not fit the data.
+    """
+    import jmespath
+    from jmespath.exceptions import JMESPathError
+
+    try:
+        return jmespath.search(expression, data)
+    except (JMESPathError, RecursionError) as error:
+        problem = type(error).__name__
+    raise WorkflowError(
+        f"{what} does not fit its input ({problem})", hint="Look at the input's shape", path=path
+    )
+
+
+def is_true(value: Any) -> bool:
+    """Whether JMESPath takes a value for true: not null, false, or an empty string, list or mapping. Zero is true."""
+    return value is not None and value is not False and value not in ("", [], {})
+
+
+def _check_size(expression: str) -> None:
+    """Refuse, by ValueError, what would take the parser long or make it recurse deeply."""
+    if len(expression) > MAX_LENGTH:
+        raise ValueError(f"it has more than {MAX_LENGTH} characters")
+    level = 0
+    brackets = [match[0] for match in _BRACKET.finditer(expression) if len(match[0]) == 1]
+    if len(brackets) > MAX_BRACKETS:
+        raise ValueError(f"it has more than {MAX_BRACKETS} brackets")
+    for bracket in brackets:
+        level += 1 if bracket in "[({" else -1
+        if level > MAX_LEVELS:
+            raise ValueError(f"it is nested more than {MAX_LEVELS} levels deep")
