@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     )
     from sealflow.model.places import FoundReference, find_references
     from sealflow.model.policy import Policy
-    from sealflow.model.references import Reference
+    from sealflow.model.references import DataPath, Reference
     from sealflow.model.secret import Secret, SecretData, SecretInfo, SecretMetadata, SecretVersion
     from sealflow.model.types import SecretFields, register_secret_type
     from sealflow.providers.base import ExternalSecretProvider
@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from sealflow.stores.select import StoreFallbackWarning
     from sealflow.workflow.engine import run_workflow
     from sealflow.workflow.execution import Execution, NodeRun, NodeState
+    from sealflow.workflow.flow import Flow, ForEach
     from sealflow.workflow.function_node import NodeFunction, node
     from sealflow.workflow.functions import function
     from sealflow.workflow.node import BaseNode, NodeContext, Outputs, Resources, Retry, RetryPolicy
@@ -74,10 +75,13 @@ __all__ = [
     "AuditError",
     "BaseNode",
     "DamagedRecordError",
+    "DataPath",
     "Execution",
     "ExecutionScope",
     "ExternalSecretProvider",
     "FieldNotFoundError",
+    "Flow",
+    "ForEach",
     "FoundReference",
     "HostNotAllowedError",
     "InvalidMasterKeyError",
@@ -151,10 +155,13 @@ _MODULES = {
     "AuditError": "sealflow.errors",
     "BaseNode": "sealflow.workflow.node",
     "DamagedRecordError": "sealflow.errors",
+    "DataPath": "sealflow.model.references",
     "Execution": "sealflow.workflow.execution",
     "ExecutionScope": "sealflow.resolver.scope",
     "ExternalSecretProvider": "sealflow.providers.base",
     "FieldNotFoundError": "sealflow.errors",
+    "Flow": "sealflow.workflow.flow",
+    "ForEach": "sealflow.workflow.flow",
     "FoundReference": "sealflow.model.places",
     "HostNotAllowedError": "sealflow.errors",
     "InvalidMasterKeyError": "sealflow.errors",

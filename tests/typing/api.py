@@ -15,10 +15,13 @@ from sealflow import (
     AuditError,
     BaseNode,
     DamagedRecordError,
+    DataPath,
     Execution,
     ExecutionScope,
     ExternalSecretProvider,
     FieldNotFoundError,
+    Flow,
+    ForEach,
     FoundReference,
     HostNotAllowedError,
     InvalidMasterKeyError,
@@ -214,6 +217,11 @@ def use_workflows(service: SecretService) -> Execution:
     if run.state is NodeState.COMPLETED:
         print(run.outputs["output"], made.node_class.type_name, link, text, sealflow.__version__)
     return execution
+
+
+def use_flow(path: DataPath) -> sealflow.BaseNode:
+    flow = Flow(when="input.ok", for_each=ForEach(items="input.items", concurrency=2), learn=("token",))
+    return shout.node("each", {"text": str(path)}, flow=flow)
 
 
 class Session:

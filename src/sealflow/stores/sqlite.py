@@ -20,7 +20,7 @@ from sealflow.model import times
 from sealflow.model.stored import KeyringDocument, StoredRecord, StoredSecret
 from sealflow.stores import private_files
 from sealflow.stores.documents import parse
-from sealflow.stores.registry import SecretRegistry, Snapshot
+from sealflow.stores.registry import RegistryTransaction, SecretRegistry, Snapshot
 from sealflow.stores.schema import SCHEMA_VERSION, migrate
 from sealflow.stores.sqlite_connections import DATABASE, INDEX, LOG, Database, Reader, Writer, set_log
 from sealflow.stores.sqlite_rows import SqliteTransaction, load_secret, read_keyring, read_record
@@ -148,7 +148,7 @@ class SqliteStore(SecretRegistry):
             self._database.raise_for(error)
 
     @contextmanager
-    def transaction(self) -> Iterator[SqliteTransaction]:
+    def transaction(self) -> Iterator[RegistryTransaction]:
         with self._writer.transaction() as connection:
             yield SqliteTransaction(connection)
 

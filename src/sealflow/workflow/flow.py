@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from sealflow.errors import WorkflowError
 from sealflow.workflow.expressions import check_expression, is_true, search
 
 ELSE_PORT = "else"
 MAX_ITEMS = 10_000
-
-Expression = Annotated[str, AfterValidator(check_expression)]
 
 
 class ForEach(BaseModel):
@@ -26,9 +24,11 @@ class ForEach(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    items: Expression
+    items: str
     concurrency: int = Field(default=5, ge=1, le=100)
     on_error: Literal["fail", "continue"] = "fail"
+
+    _checked = field_validator("items")(check_expression)
 
     @model_validator(mode="before")
     @classmethod
@@ -60,9 +60,16 @@ class Flow(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    when: Expression | None = None
+    when: str | None = None
     for_each: ForEach | None = None
-    learn: tuple[Expression, ...] = ()
+    learn: tuple[str, ...] = ()
+
+    @field_validator("when", "learn")
+    @classmethod
+    def _checked(cls, value: Any) -> Any:
+        for expression in (value,) if isinstance(value, str) else value or ():
+            check_expression(expression)
+        return value
 
     def is_wanted(self, inputs: Mapping[str, Any]) -> bool:
         """Whether ``when`` is true for these inputs. Raises WorkflowError where it does not fit them."""

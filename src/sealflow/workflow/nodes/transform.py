@@ -13,7 +13,6 @@ from sealflow.workflow.node import BaseNode, NodeContext
 from sealflow.workflow.node_config import NodeConfig
 
 
-
 class TransformConfig(NodeConfig):
     expression: Annotated[str, AfterValidator(check_expression)]
 
