@@ -32,14 +32,8 @@ nitpick_ignore = [
     ("py:class", f"sealflow.{name}")
     for name in (
         "audit.AuditLog",
-        "model.stored.KeyringDocument",
-        "model.stored.StoredRecord",
-        "model.stored.StoredSecret",
         "resolver.chain.Chain",
         "resolver.provider_source.ProviderSource",
-        "stores.registry.RegistryTransaction",
-        "stores.registry.Snapshot",
-        "stores.registry.StoreStatus",
     )
 ]
 
