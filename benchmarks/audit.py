@@ -13,6 +13,8 @@ from pathlib import Path
 
 import sealflow
 from sealflow.crypto.master_key import MasterKey
+from sealflow.service.access import store_access
+from sealflow.stores import SqliteStore
 
 COUNT = 10
 EXECUTIONS = 20
@@ -22,14 +24,16 @@ ROUNDS = 61
 def main() -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
-        sealflow.open_service(Path(folder) / "store", "sqlite", MasterKey.generate()) as service,
+        sealflow.open_service(Path(folder) / "store", "sqlite", key := MasterKey.generate()) as service,
+        SqliteStore.open(Path(folder) / "store") as store,
         asyncio.Runner() as runner,
     ):
         for i in range(COUNT):
             service.create_secret(f"key{i}", "api_key", {"value": "v" * 40})
         configs = [{"token": "Bearer {{secrets.key%d.value}}" % i} for i in range(COUNT)]
-        audited, bare = sealflow.Resolver(service), sealflow.Resolver(service)
-        bare._audit = None
+        audit = store_access(service).audit
+        assert audit is not None
+        audited, bare = sealflow.Resolver(service), sealflow.Resolver(sealflow.SecretService(store, (key,)))
 
         async def executions(resolver: sealflow.Resolver) -> float:
             start = time.perf_counter()
@@ -43,7 +47,7 @@ def main() -> None:
         for _ in range(ROUNDS):
             without = runner.run(executions(bare))
             added.append(runner.run(executions(audited)) / without - 1)
-        service.audit.flush()
+        audit.flush()
     print(f"the audit trail adds {statistics.median(added):.0%} to a resolve (under 20 %)")
 
 

@@ -48,7 +48,7 @@ class Event(NamedTuple):
 
 
 def key_event(action: str, key_id: str) -> Event:
-    """Return what happened to a key; its id stands where a secret's source would."""
+    """Return what happened to a key; its id takes the place of a secret's source."""
     return Event(action, ((None, None, f"key:{key_id}"),))
 
 
@@ -268,7 +268,7 @@ def _parse_head(content: bytes) -> tuple[int, int, str]:
 
 
 def _json(text: str | None) -> str:
-    """json.dumps, but for names, which are most of it and need no look at each character."""
+    """Return JSON text; names, which most of these are, need no look at each character."""
     if text is None:
         return "null"
     clean = without_keys(text)  # a reference may name a master key by mistake

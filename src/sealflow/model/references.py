@@ -7,7 +7,7 @@ r"""The grammar of references: from a string to the template it means.
     provider  = NAME                   segment = NAME | quoted      quoted = a JSON string
     spaces    = {" " | TAB}            \{{ is a literal {{
 
-Text that begins like a reference (``{{``, blanks, ``secrets``, in any case) and is none raises
+A string that begins like a reference (``{{``, spaces, ``secrets``, in any case) and is not one raises
 ReferenceSyntaxError; any other ``{{...}}`` is left alone. Substitution is one pass over spans: what a value
 contains is never parsed again. The same grammar for readers: docs/reference/references.md.
 """

@@ -314,7 +314,7 @@ def _assumed(session: Any, role: str, name: str, external: dict[str, str], endpo
     from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
     from botocore.session import get_session
 
-    source = session._session
+    source = session._session  # noqa: SLF001 - botocore has no public name for it
     fetcher = AssumeRoleCredentialFetcher(
         client_creator=lambda service, **given: source.create_client(
             service, **{**given, "endpoint_url": endpoint} if endpoint else given
@@ -324,5 +324,5 @@ def _assumed(session: Any, role: str, name: str, external: dict[str, str], endpo
         extra_args={"RoleSessionName": name, **external},
     )
     assumed = get_session()
-    assumed._credentials = DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")
+    assumed._credentials = DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")  # noqa: SLF001 - botocore has no public name for it
     return assumed

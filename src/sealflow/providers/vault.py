@@ -385,7 +385,7 @@ class _CappedSession(requests.Session):
             if time.monotonic() > end:
                 response.close()
                 raise requests.exceptions.ReadTimeout
-        response._content = bytes(content)
+        response._content = bytes(content)  # noqa: SLF001 - requests has no public way to set what was read
         after = response.headers.get("Retry-After", "")
         self._last.retry_after = float(after) if after.isascii() and after.isdigit() else None
         return response
