@@ -13,7 +13,7 @@ from pathlib import Path
 
 import sealflow
 from sealflow.crypto.master_key import MasterKey
-from sealflow.service.access import store_access
+from sealflow.service.access import access_of
 from sealflow.stores import SqliteStore
 
 COUNT = 10
@@ -31,7 +31,7 @@ def main() -> None:
         for i in range(COUNT):
             service.create_secret(f"key{i}", "api_key", {"value": "v" * 40})
         configs = [{"token": "Bearer {{secrets.key%d.value}}" % i} for i in range(COUNT)]
-        audit = store_access(service).audit
+        audit = access_of(service).audit
         assert audit is not None
         audited, bare = sealflow.Resolver(service), sealflow.Resolver(sealflow.SecretService(store, (key,)))
 
