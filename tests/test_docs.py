@@ -46,15 +46,14 @@ def test_what_a_page_shows_works(page, own_world):
         if kind == "python":
             folder = own_world / f"python{number}"
             folder.mkdir()
-            done = subprocess.run(
-                [sys.executable, "-W", "error", "-c", text],
-                cwd=folder,
-                env=environment,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            assert done.returncode == 0, done.stderr
+            programs = [[sys.executable, "-W", "error", "-c", text]] * 2  # what works once must work again
+            if "open_service()" in text:
+                programs.insert(0, ["sealflow", "init"])
+            for program in programs:
+                done = subprocess.run(
+                    program, cwd=folder, env=environment, capture_output=True, text=True, check=False
+                )
+                assert done.returncode == 0, done.stderr
         elif kind == "console":
             for line in text.splitlines():
                 assert line.startswith("$ "), line
@@ -100,6 +99,12 @@ def test_every_variable_has_its_line():
     for value in vars(settings).values():
         if isinstance(value, str) and value.startswith("WORKFLOW_SECRETS_"):
             assert f"`{value}`" in environment
+
+
+def test_no_example_makes_a_key_that_it_does_not_keep():
+    for page in PAGES:
+        for kind, _, text in blocks(page):
+            assert kind != "python" or "MasterKey.generate" not in text, name(page)
 
 
 def test_the_readme_has_no_relative_links():
