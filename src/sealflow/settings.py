@@ -17,6 +17,9 @@ STORAGE_PATH = "WORKFLOW_SECRETS_STORAGE_PATH"
 STORAGE_BACKEND = "WORKFLOW_SECRETS_STORAGE_BACKEND"
 MASTER_KEY = "WORKFLOW_SECRETS_MASTER_KEY"
 MASTER_KEY_FILE = "WORKFLOW_SECRETS_MASTER_KEY_FILE"
+MASTER_KEY_FD = "WORKFLOW_SECRETS_MASTER_KEY_FD"
+MASTER_KEY_COMMAND = "WORKFLOW_SECRETS_MASTER_KEY_COMMAND"
+MASTER_KEY_TRUSTED_PATH = "WORKFLOW_SECRETS_MASTER_KEY_TRUSTED_PATH"
 MASTER_KEY_PREVIOUS = "WORKFLOW_SECRETS_MASTER_KEY_PREVIOUS"
 MASTER_KEY_PREVIOUS_FILE = "WORKFLOW_SECRETS_MASTER_KEY_PREVIOUS_FILE"
 MASTER_KEY_KEYCHAIN = "WORKFLOW_SECRETS_MASTER_KEY_KEYCHAIN"
@@ -32,11 +35,40 @@ VALUE_PREFIX = "SEALFLOW_SECRET_"
 DEFAULT_PATH = Path(".workflow") / "secrets"
 
 
-def user_config_directory() -> Path:
-    """Where the owner's own things are: the keys that ``sealflow init`` made, and the list of trusted folders."""
+def find_user_config_directory() -> Path | None:
+    """Return where the owner's own things are: keys that ``sealflow init`` made, and the list of trusted folders.
+
+    None for a user without a home directory, as in many containers.
+    """
     from platformdirs import user_config_path
 
-    return user_config_path("sealflow")
+    try:
+        path = user_config_path("sealflow")
+    except RuntimeError:  # neither HOME nor a passwd entry; older versions leave the "~"
+        return None
+    return path if path.is_absolute() else None
+
+
+def user_config_directory() -> Path:
+    """Return ``find_user_config_directory()``; SettingsError where there is none."""
+    path = find_user_config_directory()
+    if path is None:
+        raise SettingsError(
+            f"this user (uid {os.getuid()}) has no home directory",
+            hint=f"Set HOME or XDG_CONFIG_HOME to a directory of this user, and name the key by {MASTER_KEY_FILE}",
+        )
+    return path
+
+
+def expand_user(path: str | os.PathLike[str]) -> Path:
+    """Return ``path`` with a leading ``~`` replaced; SettingsError for a user without a home directory."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        pass
+    raise SettingsError(
+        f"{os.fspath(path)}: there is no such home directory", hint="Set HOME, or write the whole path"
+    )
 
 
 def is_own_variable(name: str) -> bool:
@@ -70,6 +102,4 @@ class Settings:
                 hint=f"Put a master key into {MASTER_KEY}, and a directory into {STORAGE_PATH}",
             )
         backend = backend or os.environ.get(STORAGE_BACKEND) or None
-        return cls(
-            Path(text).expanduser().absolute(), backend.strip().lower() if backend else None, not chosen
-        )
+        return cls(expand_user(text).absolute(), backend.strip().lower() if backend else None, not chosen)

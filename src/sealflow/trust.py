@@ -20,7 +20,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sealflow.errors import SettingsError, TrustError
-from sealflow.settings import TRUSTED_FOLDERS, user_config_directory
+from sealflow.settings import (
+    TRUSTED_FOLDERS,
+    expand_user,
+    find_user_config_directory,
+    user_config_directory,
+)
 
 _MAX_BYTES = 1 << 20
 _VERSION = 1
@@ -66,7 +71,7 @@ def trust_folder(folder: str | os.PathLike[str]) -> Path:
 
 def revoke_folder(folder: str | os.PathLike[str]) -> bool:
     """Remove a folder from the list; False when it is not in the list. The folder need not exist any more."""
-    path = Path(folder).expanduser()
+    path = expand_user(folder)
     paths = {path.absolute(), Path(os.path.realpath(path))}
     with _locked():
         known = _read()
@@ -162,7 +167,7 @@ def _roots() -> Iterator[Path]:
     yield from _for_now.get()
     for text in os.environ.get(TRUSTED_FOLDERS, "").split(os.pathsep):
         if text:
-            path = Path(text).expanduser()
+            path = expand_user(text)
             if not path.is_absolute():
                 raise SettingsError(
                     f"{TRUSTED_FOLDERS} has a path that is not absolute: {path}", hint="Write whole paths"
@@ -224,6 +229,8 @@ def _is_private_group(group: int) -> bool:
 
 
 def _read() -> list[TrustedFolder]:
+    if find_user_config_directory() is None:
+        return []  # a user without a home directory has no list; SEALFLOW_TRUSTED_FOLDERS still counts
     path = trust_file()
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)

@@ -12,8 +12,9 @@ from typing import Any
 
 import click
 
+from sealflow.crypto.key_input import holds_standard_input
 from sealflow.crypto.key_sources import find_master_keys
-from sealflow.crypto.master_key import MasterKey
+from sealflow.crypto.master_key import WAY_OUT, MasterKey, list_keks
 from sealflow.errors import MissingMasterKeyError, SealflowError, WrongMasterKeyError
 from sealflow.settings import Settings
 from sealflow.stores.registry import SecretRegistry
@@ -47,15 +48,16 @@ def open_listing() -> SecretRegistry:
     settings = Settings.load()
     registry = open_registry(settings)
     try:
-        keys = find_master_keys(None, settings.path, registry.store_id)
-        known = [kek.kek_id for kek in registry.keyring().keks]
+        keys = find_master_keys(None, settings.path, registry.store_id, registry.keyring)
+        keks = registry.keyring().keks
+        known = [kek.kek_id for kek in keks]
         key = keys[0]
         if isinstance(key, MasterKey) and not any(
             isinstance(item, MasterKey) and item.kek_id in known for item in keys
         ):
             raise WrongMasterKeyError(
-                f"the master key from {key.source} has the id {key.kek_id}, and this store knows {', '.join(known)}",
-                hint="Configure the key that the store was made with; nothing was read or changed",
+                f"the master key from {key.source} has the id {key.kek_id}, and this store knows {list_keks(keks)}",
+                hint=f"Nothing was read or changed. {WAY_OUT}",
             )
     except MissingMasterKeyError:
         pass
@@ -68,6 +70,8 @@ def open_listing() -> SecretRegistry:
 def read_input(source: str, option: str) -> str:
     """Return the text of ``-`` (standard input) or ``@FILE``; anything else is refused and not repeated."""
     if source == "-":
+        if holds_standard_input():
+            raise click.UsageError(f"standard input held the master key: give {option} @FILE")
         content = sys.stdin.buffer.read(MAX_INPUT + 1)
     elif source.startswith("@") and len(source) > 1:
         try:

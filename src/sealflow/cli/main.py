@@ -53,7 +53,13 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="sealflow")
-def app() -> None:
+@click.option(
+    "--trust-key-path",
+    metavar="PATH",
+    help="Accept a key file that your platform mounted at PATH or below, readable by others.",
+)
+@click.pass_context
+def app(context: click.Context, trust_key_path: str | None) -> None:
     r"""Keep credentials encrypted, and hand them to workflow nodes at the moment they run.
 
     \b
@@ -61,6 +67,10 @@ def app() -> None:
                   sealflow init     make a store here
     Exit codes:   0 done, 1 what was asked failed, 2 wrong usage
     """
+    if trust_key_path is not None:
+        from sealflow.crypto.key_file import trusting_key_path
+
+        context.with_resource(trusting_key_path(os.path.abspath(trust_key_path)))  # noqa: PTH100
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -13,9 +13,9 @@ from sealflow.cli.common import confirm, counted, json_option, print_json
 from sealflow.crypto.key_file import default_key_file, write_key_file
 from sealflow.crypto.key_sources import find_master_key, find_master_keys
 from sealflow.crypto.master_key import KeySource, MasterKey
-from sealflow.errors import MissingMasterKeyError, TrustError
+from sealflow.errors import MissingMasterKeyError, SettingsError, TrustError
 from sealflow.model.stored import KeyringDocument
-from sealflow.settings import MASTER_KEY_KEYCHAIN, STORAGE_BACKEND, Settings
+from sealflow.settings import MASTER_KEY_FILE, MASTER_KEY_KEYCHAIN, STORAGE_BACKEND, Settings
 from sealflow.stores.registry import SecretRegistry
 from sealflow.stores.select import open_registry
 from sealflow.trust import trust_folder
@@ -39,7 +39,7 @@ class _Made:
             self.keychain = keychain
         else:
             self.key_file = default_key_file(store_id)
-            write_key_file(self.key_file, key.to_text())
+            _write_key(self.key_file, key)
         return key
 
     def remove_key(self) -> None:
@@ -121,22 +121,43 @@ def init(backend: str | None, keychain: str | None, as_json: bool) -> None:
 
 def _trust_this_folder() -> str | None:
     """Trust the current folder; None, with a warning, where it cannot be trusted or holds more than one project."""
-    folder = Path.cwd()
-    if folder in (Path.home(), *Path.home().parents):
+    folder, home = Path.cwd(), _find_home()
+    if home is not None and folder in (home, *home.parents):
         problem = f"{folder} holds more than your workflows, so it is not trusted. Run: sealflow trust FOLDER"
     else:
         try:
             return str(trust_folder(folder))
-        except TrustError as error:
+        except (TrustError, SettingsError) as error:
             problem = str(error)
     click.echo(f"sealflow: warning: {problem}", err=True)
     return None
 
 
+def _find_home() -> Path | None:
+    try:
+        return Path.home()
+    except RuntimeError:  # no HOME, and no line in passwd
+        return None
+
+
+def _write_key(path: Path, key: MasterKey) -> None:
+    try:
+        write_key_file(path, key.to_text())
+    except OSError as error:
+        problem = error.strerror
+    else:
+        return
+    raise SettingsError(
+        f"the master key cannot be kept in {path} ({problem})",
+        hint="Set HOME or XDG_CONFIG_HOME to a directory of this user, or make the key elsewhere: "
+        f"sealflow key generate --out FILE, and name FILE by {MASTER_KEY_FILE}",
+    )
+
+
 def _check_key(settings: Settings, registry: SecretRegistry) -> str:
     from sealflow.crypto.keyring import Keyring
 
-    keys = find_master_keys(None, settings.path, registry.store_id)
+    keys = find_master_keys(None, settings.path, registry.store_id, registry.keyring)
     Keyring.open(registry.store_id, registry.keyring(), *keys)
     return keys[0].source
 

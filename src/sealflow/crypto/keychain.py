@@ -19,7 +19,7 @@ def read_keychain(entry: str) -> MasterKey:
     if not text:
         raise MissingMasterKeyError(
             f"the keychain has no master key {entry!r}",
-            hint="Make one with `sealflow init --keychain NAME`, or correct the name",
+            hint="Correct the name; for a new store, `sealflow init --keychain NAME` makes one",
         )
     return MasterKey.parse(str(text), f"the keychain entry {entry!r}")
 

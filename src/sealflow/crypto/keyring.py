@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from sealflow.crypto import envelope
 from sealflow.crypto.kek import OpenedKek, new_kek, open_kek
-from sealflow.crypto.master_key import KeySource, MasterKey
+from sealflow.crypto.master_key import WAY_OUT, KeySource, MasterKey, list_keks
 from sealflow.errors import DamagedRecordError, WrongMasterKeyError
 from sealflow.model import times
 from sealflow.model.stored import Dek, KeyringDocument
@@ -115,8 +115,7 @@ def _select(document: KeyringDocument, sources: tuple[KeySource, ...]) -> Opened
         else f"the passphrase from {source.source} is another one"
         for source in sources
     ]
-    known = ", ".join(sorted(kek.kek_id for kek in document.keks))
     raise WrongMasterKeyError(
-        f"{', '.join(given)}, and this store knows {known or 'none'}",
-        hint="Configure the key that the store was made with; nothing was read or changed",
+        f"{', '.join(given)}, and this store knows {list_keks(document.keks)}",
+        hint=f"Nothing was read or changed. {WAY_OUT}",
     )

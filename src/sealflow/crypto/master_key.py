@@ -11,9 +11,11 @@ import hashlib
 import hmac
 import os
 import re
+from collections.abc import Iterable
 from typing import NoReturn
 
 from sealflow.errors import InvalidMasterKeyError, without_locals
+from sealflow.model.stored import Kek
 
 PREFIX = "sfk1_"
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]{48}")
@@ -90,6 +92,19 @@ class Passphrase(KeyMaterial):
 
 
 KeySource = MasterKey | Passphrase
+
+WAY_OUT = (
+    "Get that key from another machine or from your copy of it, or give the recovery key in its place; "
+    "without one of them the secrets cannot be read"
+)
+"""What to do when the key of a store that exists is lost."""
+
+
+def list_keks(keks: Iterable[Kek]) -> str:
+    """Return the ids of the master keys that open a store, for a message."""
+    kinds = {"recovery": " (recovery key)", "passphrase": " (passphrase)"}
+    listed = ", ".join(sorted(f"{kek.kek_id}{kinds.get(kek.kind, '')}" for kek in keks))
+    return listed or "none"
 
 
 def kek_id(raw: bytes) -> str:

@@ -197,7 +197,7 @@ def _of_one(info: SecretInfo, last_use: str | None, moment: datetime) -> Iterato
 
 def _keys(registry: SecretRegistry, settings: Settings) -> Iterator[Finding]:
     """The master key, the keyring, and with them every record."""
-    sources = find_master_keys(None, settings.path, registry.store_id)
+    sources = find_master_keys(None, settings.path, registry.store_id, registry.keyring)
     yield from _key_settings(sources)
     cipher = StoreCipher(registry, sources)
     with registry.snapshot() as snapshot:

@@ -11,14 +11,14 @@ from typing import Any
 
 from sealflow.audit import Event
 from sealflow.crypto.key_sources import find_master_keys
-from sealflow.crypto.master_key import KeySource, MasterKey, Passphrase
+from sealflow.crypto.master_key import KeySource, MasterKey, Passphrase, list_keks
 from sealflow.errors import MasterKeyError, MissingMasterKeyError
 from sealflow.operations import migrate
 from sealflow.operations.backup import BackupInfo, check_backup, opened_backup, read_header, write_backup
 from sealflow.operations.keys import describe_keys
 from sealflow.operations.restore import restore_from
 from sealflow.operations.trail import record_event
-from sealflow.settings import Settings
+from sealflow.settings import MASTER_KEY_FILE, Settings
 from sealflow.stores.select import open_registry
 
 GivenKey = str | MasterKey | Passphrase | None
@@ -56,7 +56,7 @@ def restore_backup(settings: Settings, path: Path, master_key: GivenKey = None) 
     Raises MissingMasterKeyError and what ``verify_backup`` raises, and StoreUnavailableError when ``settings`` lead to
     another store.
     """
-    info = restore_from(path, settings, find_master_keys(master_key, settings.path, _store_id(path)))
+    info = restore_from(path, settings, _keys_for_restore(master_key, settings, path))
     record_event(settings, Event("restore"))
     return info
 
@@ -85,9 +85,20 @@ def key_status(settings: Settings, master_key: GivenKey = None) -> dict[str, Any
         return describe_keys(registry, sources)
 
 
-def _store_id(path: Path) -> str:
+def _keys_for_restore(given: GivenKey, settings: Settings, path: Path) -> tuple[KeySource, ...]:
+    """Return the master keys for a backup; MissingMasterKeyError says the order of steps on a new machine."""
     with opened_backup(path) as file:
-        return read_header(path, file).store_id
+        header = read_header(path, file)
+    try:
+        return find_master_keys(given, settings.path, header.store_id)
+    except MissingMasterKeyError as error:
+        missing = error
+    raise missing.placed(
+        f"the backup {path} opens with {list_keks(header.keyring.keks)}",
+        hint=f"First put a copy of that key (or the recovery key) into a file of mode 0600 and name it by {MASTER_KEY_FILE}, "
+        "then run `sealflow backup restore` again, then `sealflow key use` that file, then `sealflow doctor`. "
+        "`sealflow init` is not needed",
+    )
 
 
 def _keys_if_any(given: GivenKey, settings: Settings, store_id: str) -> tuple[KeySource, ...]:

@@ -13,6 +13,7 @@ from sealflow.model.policy import Policy
 from sealflow.providers.options import Credential, Destinations, Reveal
 from sealflow.providers.own_files import read_credential_file
 from sealflow.service.secret_service import SecretService
+from sealflow.settings import expand_user
 
 
 def make_reveal(provider: str, service: SecretService | None, destinations: Destinations) -> Reveal:
@@ -25,7 +26,7 @@ def make_reveal(provider: str, service: SecretService | None, destinations: Dest
                 raise _no_credential(provider, f"the variable {credential.env} is not set")
             return value
         if credential.file is not None:
-            return _from_file(provider, Path(credential.file).expanduser())
+            return _from_file(provider, expand_user(credential.file))
         return _from_store(provider, credential.secret or "", service, destinations)
 
     return reveal

@@ -11,6 +11,7 @@ from sealflow.errors import ProviderDeniedError, ProviderMalformedError, Provide
 from sealflow.providers.base import ExternalSecretProvider
 from sealflow.providers.options import ProviderOptions, Reveal
 from sealflow.providers.own_files import is_own_file
+from sealflow.settings import expand_user
 from sealflow.wording import shown
 
 _MAX_BYTES = 1 << 20
@@ -27,7 +28,7 @@ class DirectoryProvider(ExternalSecretProvider):
 
     def __init__(self, name: str, options: DirectoryOptions, reveal: Reveal, timeout: float) -> None:
         super().__init__(name, options, reveal, timeout)
-        self._root = Path(options.path).expanduser()
+        self._root = expand_user(options.path)
 
     async def get_secret(self, name: str) -> dict[str, str] | None:
         return await asyncio.to_thread(self._read, name)

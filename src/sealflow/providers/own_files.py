@@ -24,8 +24,8 @@ def is_own_file(path: Path, status: os.stat_result | None = None) -> bool:
     that a key file is known under any other name.
     """
     resolved = path.resolve()
-    places = (settings.user_config_directory(), settings.Settings.load().path, Path("/proc"))
-    if any(resolved.is_relative_to(place.resolve()) for place in places):
+    places = (settings.find_user_config_directory(), settings.Settings.load().path, Path("/proc"))
+    if any(place is not None and resolved.is_relative_to(place.resolve()) for place in places):
         return True
     return any(resolved == file.resolve() or _is_same(file, status) for file in _key_files())
 
@@ -52,7 +52,9 @@ def read_credential_file(path: Path) -> tuple[str, str | None]:
 
 
 def _key_files() -> Iterator[Path]:
-    yield from (Path(os.environ[name]).expanduser() for name in _KEY_VARIABLES if os.environ.get(name))
+    yield from (settings.expand_user(os.environ[name]) for name in _KEY_VARIABLES if os.environ.get(name))
+    if descriptor := os.environ.get(settings.MASTER_KEY_FD):
+        yield Path("/dev/fd", descriptor)
 
 
 def _is_same(file: Path, status: os.stat_result | None) -> bool:

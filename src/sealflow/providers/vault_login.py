@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field
@@ -10,6 +9,7 @@ from pydantic import Field
 from sealflow.errors import SettingsError
 from sealflow.providers.options import CredentialSource, Reveal, Strict
 from sealflow.providers.own_files import read_credential_file
+from sealflow.settings import expand_user
 
 if TYPE_CHECKING:
     import hvac
@@ -104,7 +104,7 @@ def _look_up(client: hvac.Client, token: str) -> Token:
 
 
 def _read_file(path: str) -> str:
-    value, reason = read_credential_file(Path(path).expanduser())
+    value, reason = read_credential_file(expand_user(path))
     if reason is None:
         return value
     raise SettingsError(f"the login file {path} {reason}", hint="Correct it in sealflow.toml")

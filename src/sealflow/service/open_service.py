@@ -67,7 +67,9 @@ def _service(
 ) -> SecretService:
     """Return the service of an open store, which is closed when its key is missing or wrong."""
     try:
-        sources = made_with or find_master_keys(master_key, settings.path, registry.store_id)
+        sources = made_with or find_master_keys(
+            master_key, settings.path, registry.store_id, registry.keyring
+        )
         required = load_config(find_config()).audit_required if audit_required is None else audit_required
         audit = AuditLog(settings.path / AUDIT_FILE, required=required)
         if made_with:
