@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from sealflow.settings import Settings
 
 if TYPE_CHECKING:
     from sealflow.operations import Progress
+    from sealflow.operations.default_key import KeysLeft
 
 
 @click.group()
@@ -58,7 +60,12 @@ def status(as_json: bool) -> None:
         print_json(described)
         return
     rows = [
-        (item["id"], item["kind"], item["created_at"][:19] + "Z", "configured" if item["configured"] else "")
+        (
+            item["id"],
+            item["kind"],
+            item["created_at"][:19] + "Z",
+            f"configured: {item['source']}" if item["configured"] else "",
+        )
         for item in described["master_keys"]
     ]
     print_table(("MASTER KEY", "KIND", "ADDED", ""), rows)
@@ -113,7 +120,35 @@ def add(
         print_json({"id": kek_id})
         return
     click.echo(f"The master key {kek_id} opens this store too.")
+    if file := new_file or key_file:
+        click.echo(
+            f"To make it the key of this user's own commands: sealflow key use {shlex.quote(str(file))}"
+        )
     click.echo("Next: configure it wherever the store is opened, then `sealflow key remove` the old one.")
+
+
+@key.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@json_option
+def use(file: Path, as_json: bool) -> None:
+    """Make the master key in FILE the default one: this user's commands use it where no variable names another.
+
+    It must open the store already (`sealflow key add`). The key that was the default until now is kept aside.
+    """
+    from sealflow.operations.default_key import use_key_file
+
+    used = use_key_file(Settings.load(), file)
+    if as_json:
+        print_json(used.to_dict())
+        return
+    click.echo(f"The master key {used.id} is in {used.path}, and this user's commands use it.")
+    if used.kept is not None:
+        click.echo(f"The key that was there is kept in {used.kept}")
+    if used.hidden_by is not None:
+        click.echo(
+            f"sealflow: warning: the key from {used.hidden_by} is used before that file: change or unset its variable",
+            err=True,
+        )
 
 
 @key.command()
@@ -126,15 +161,39 @@ def remove(kek_id: str, yes: bool, as_json: bool) -> None:
     Processes that have only this key cannot open the store afterwards. The last key cannot be removed.
     """
     from sealflow.operations import StoreKeys
+    from sealflow.operations.default_key import keys_left
     from sealflow.service.open_service import open_existing
 
+    settings = Settings.load()
     with open_existing() as service:
         confirm(f"Remove the master key {kek_id} from this store?", yes, "remove")
         StoreKeys(service).remove(kek_id)
+    left = keys_left(settings, kek_id)
     if as_json:
-        print_json({"id": kek_id, "removed": True})
-    else:
-        click.echo(f"The master key {kek_id} no longer opens this store. Earlier backups still open with it.")
+        print_json({"id": kek_id, "removed": True, **left.to_dict()})
+        return
+    click.echo(f"The master key {kek_id} no longer opens this store. Earlier backups still open with it.")
+    for source in left.configured_here:
+        click.echo(f"It is still configured here: {source}")
+    if left.default is not None:
+        _offer_default(settings, left, yes)
+    click.echo(
+        f"Every other process, timer, container and machine that was given {kek_id} needs "
+        f"{left.in_use or 'another key'} instead; one that runs now goes on until it opens the store again."
+    )
+
+
+def _offer_default(settings: Settings, left: KeysLeft, yes: bool) -> None:
+    """Offer to put the key that works into the default key file, which holds the removed one."""
+    from sealflow.operations.default_key import use_key_file
+
+    if left.file_in_use is None:
+        click.echo(f"Next: sealflow key use FILE, so that {left.default} holds a key that works")
+    elif yes or not sys.stdin.isatty():
+        click.echo(f"Next: sealflow key use {shlex.quote(str(left.file_in_use))}")
+    elif click.confirm(f"Put the key {left.in_use} into {left.default}?", default=True):
+        used = use_key_file(settings, left.file_in_use)
+        click.echo(f"Done. The removed key is kept in {used.kept}")
 
 
 @key.command("rotate-dek")

@@ -65,7 +65,8 @@ class StoreKeys:
             if kek_id == self._cipher.keyring.kek_id:
                 raise InvalidMasterKeyError(
                     f"the master key {kek_id} is the one that is configured here",
-                    hint="First configure another key that opens the store, so that you are not locked out",
+                    hint="First configure another key that opens the store (`sealflow key use FILE`), so that you are not "
+                    "locked out",
                 )
             transaction.save_keyring(document)
         self._changed("key_remove", kek_id)
@@ -150,7 +151,7 @@ def describe_keys(registry: SecretRegistry, sources: Iterable[KeySource]) -> dic
     """Return the JSON shape of ``sealflow key status``; a passphrase among ``sources`` is not tried."""
     with registry.snapshot() as snapshot:
         document, uses = snapshot.keyring, dek_uses(snapshot.secrets)
-    configured = {source.kek_id for source in sources if isinstance(source, MasterKey)}
+    configured = {source.kek_id: source.source for source in sources if isinstance(source, MasterKey)}
     return {
         "master_keys": [
             {
@@ -158,6 +159,7 @@ def describe_keys(registry: SecretRegistry, sources: Iterable[KeySource]) -> dic
                 "kind": kek.kind,
                 "created_at": kek.created_at,
                 "configured": kek.kek_id in configured,
+                "source": configured.get(kek.kek_id),
             }
             for kek in document.keks
         ],
