@@ -136,3 +136,11 @@ def test_what_was_printed_last_is_masked_after_the_run_has_ended(output):
 def test_only_strings_are_written(output):
     with pytest.raises(TypeError):
         output.write(base64.b64encode(b"x"))
+
+
+def test_it_can_be_closed_after_its_stream_as_python_does_at_the_end():
+    stream = io.TextIOWrapper(io.BytesIO())
+    output = CleanedOutput(stream, stream)
+    stream.close()
+    output.close()
+    assert output.closed

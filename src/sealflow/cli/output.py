@@ -54,8 +54,12 @@ class CleanedOutput(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Flush what was passed on; an incomplete line is still held."""
-        self.stream.flush()
+        """Flush what was passed on; an incomplete line is still held.
+
+        Python flushes what it collects, at the end of the process too, when the stream may be closed already.
+        """
+        if not self.stream.closed:
+            self.stream.flush()
 
     def finish(self) -> None:
         """Pass on everything that is held."""
