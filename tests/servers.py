@@ -40,7 +40,7 @@ class HttpServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(30)
+        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(30)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(30)
         self._loop.close()
@@ -68,6 +68,14 @@ class HttpServer:
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self._tls).start()
         self.port = self._runner.addresses[0][1]
+
+    async def _stop(self) -> None:
+        """Stop, and end the handlers that still wait: a task that the loop leaves pending complains when it is collected."""
+        await self._runner.cleanup()
+        waiting = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         body = (await request.read()).decode("utf-8", "replace")
