@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,6 +17,7 @@ from sealflow.cli.check import needs_trust
 from sealflow.cli.common import json_option, read_input, read_json
 from sealflow.cli.output import clean_output
 from sealflow.cli.provider import config_option
+from sealflow.cli.results import check_output_path, find_output, print_results, print_summary
 from sealflow.cli.trust import trust_for_this_command, trust_option
 from sealflow.errors import TrustError
 from sealflow.trust import find_file_problem, trust_folder
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from sealflow.workflow.engine import OnChange
     from sealflow.workflow.execution import Execution, NodeRun
     from sealflow.workflow.workflow import Workflow
-
-_SIGNS = {"completed": "ok", "failed": "FAILED", "skipped": "skipped"}
 
 
 @click.command()
@@ -47,6 +46,12 @@ _SIGNS = {"completed": "ok", "failed": "FAILED", "skipped": "skipped"}
     default="error",
     help="Logs to standard error.",
 )
+@click.option(
+    "--output",
+    "output_path",
+    metavar="NODE[.PATH]",
+    help="Print what this node gave, or a part of it, as JSON for a pipe; the summary goes to standard error.",
+)
 @json_option
 def run(
     file: Path,
@@ -57,13 +62,19 @@ def run(
     timeout: float | None,
     strict: bool,
     log_level: str,
+    output_path: str | None,
     as_json: bool,
 ) -> None:
     """Run the workflow in FILE. Exit code 0 only when it completed and no node failed.
 
-    What it prints holds no secret's value: they are masked as ***.
+    It prints how each node ended, and the beginning of what the last nodes gave. What nodes print themselves goes to
+    standard error. What it prints holds no secret's value: they are masked as ***.
     """
     from sealflow.workflow.engine import unhandled_errors
+    from sealflow.workflow.execution import json_text
+
+    if as_json and output_path is not None:
+        raise click.UsageError("--json and --output exclude each other")
 
     logging.basicConfig(
         level=log_level.upper(), stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
@@ -71,6 +82,8 @@ def run(
     if trust_now:
         trust_for_this_command([file.absolute().parent])
     workflow = _load(file, config)
+    if output_path is not None:
+        check_output_path(output_path, workflow)
     limits = {"max_concurrency": max_concurrency, "timeout": timeout}
     inputs = _input(input_)
     output = clean_output()
@@ -81,8 +94,12 @@ def run(
     unhandled = list(unhandled_errors(workflow, execution))
     if as_json:
         click.echo(execution.to_json(), file=output.real)
+    elif output_path is not None:
+        print_summary(execution, unhandled, output.stream)
+        click.echo(json_text(find_output(execution, output_path)), file=output.real)
     else:
-        _print_summary(execution, unhandled, output.real)
+        print_summary(execution, unhandled, output.real)
+        print_results(execution, workflow.end_nodes(), output.real)
     if execution.status != "completed" or (strict and unhandled):
         click.get_current_context().exit(1)
 
@@ -165,25 +182,3 @@ def _progress(workflow: Workflow, *, quiet: bool) -> Iterator[OnChange | None]:
             progress.update(task, completed=ended, description=", ".join(running[:4]))
 
         yield on_change
-
-
-def _print_summary(execution: Execution, unhandled: list[str], stdout: TextIO) -> None:
-    width = max((len(name) for name in execution.nodes), default=0)
-    for name, item in execution.nodes.items():
-        click.echo(f"{name.ljust(width)}  {_SIGNS.get(item.state, item.state)}{_detail(item)}", file=stdout)
-    for name in unhandled:
-        problem = execution.nodes[name].outputs["error"]
-        detail = f"{problem.get('type')}: {problem.get('message')}" if isinstance(problem, dict) else ""
-        click.echo(f"{name}: sent this to its error port, and no link takes it up: {detail}", err=True)
-    click.echo(f"{execution.workflow}: {execution.status}", file=stdout)
-
-
-def _detail(item: NodeRun) -> str:
-    if item.error is not None:
-        return f"  {item.error['type']}: {' '.join(item.error['message'].split())}"
-    if item.reason is not None:
-        return f"  {item.reason}"
-    output = item.outputs.get("output")
-    status = output.get("status_code") if isinstance(output, dict) else None
-    tries = f"  after {item.attempts} attempts" if item.attempts > 1 else ""
-    return (f"  {status}" if status is not None else "") + tries

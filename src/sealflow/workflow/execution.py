@@ -112,8 +112,13 @@ class Execution:
 
     def to_json(self, indent: int | None = 2) -> str:
         """Return ``to_dict`` as JSON text."""
-        text = json.dumps(self.to_dict(), indent=indent, ensure_ascii=False, allow_nan=False)
-        return _SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+        return json_text(self.to_dict(), indent)
+
+
+def json_text(data: Any, indent: int | None = 2) -> str:
+    """Return a run's data as JSON text that can be written as UTF-8."""
+    text = json.dumps(data, indent=indent, ensure_ascii=False, allow_nan=False)
+    return _SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def check_data(value: Any, what: str) -> None:
