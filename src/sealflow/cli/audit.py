@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sealflow.cli.common import json_option, print_json, print_table
+from sealflow.cli.completion import complete_secrets
 from sealflow.errors import SealflowError
 from sealflow.model import times
 from sealflow.settings import Settings
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--secret", help="Only what was done with this secret.")
+@click.option("--secret", shell_complete=complete_secrets, help="Only what was done with this secret.")
 @click.option("--since", metavar="TIME", help="Only from this time on: 2026-01-31T00:00:00Z.")
 @click.option("--verify", is_flag=True, help="Check that no line was changed, removed or moved.")
 @json_option

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from sealflow.cli.common import counted, json_option, print_json
+from sealflow.cli.completion import complete_secrets
 from sealflow.crypto.key_file import read_key_file
 from sealflow.crypto.master_key import Passphrase, read_passphrase
 from sealflow.settings import Settings
@@ -19,7 +20,7 @@ _passphrase_option = click.option(
 
 
 @click.command()
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, shell_complete=complete_secrets)
 @_passphrase_option
 @click.option("--to", "target", required=True, type=click.Path(path_type=Path), help="The new file.")
 @json_option

@@ -34,7 +34,11 @@ _COMMANDS = {
     "import": "sealflow.cli.bundle:import_",
     "doctor": "sealflow.cli.doctor:doctor",
     "demo": "sealflow.cli.demo:demo",
+    "help": "sealflow.cli.help:help_",
+    "completion": "sealflow.cli.completion:completion",
 }
+
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 class LazyGroup(click.Group):
@@ -51,8 +55,8 @@ class LazyGroup(click.Group):
         return command
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="sealflow")
+@click.group(cls=LazyGroup, context_settings=_SETTINGS)
+@click.version_option(__version__, "-V", "--version", prog_name="sealflow")
 @click.option(
     "--trust-key-path",
     metavar="PATH",
@@ -60,13 +64,14 @@ class LazyGroup(click.Group):
 )
 @click.pass_context
 def app(context: click.Context, trust_key_path: str | None) -> None:
-    r"""Keep credentials encrypted, and hand them to workflow nodes at the moment they run.
+    """Keep credentials encrypted, and hand them to workflow nodes at the moment they run.
 
     \b
     Begin with:   sealflow demo     see it work
                   sealflow init     make a store here
+                  sealflow help     read the documentation
     Exit codes:   0 done, 1 what was asked failed, 2 wrong usage
-    """
+    """  # noqa: D301 - click's mark for lines that stay as they are
     if trust_key_path is not None:
         from sealflow.crypto.key_file import trusting_key_path
 
@@ -100,6 +105,9 @@ def _run(arguments: Sequence[str] | None) -> int:
     try:
         code: Any = app.main(args=arguments, prog_name="sealflow", standalone_mode=False)
         return code if isinstance(code, int) else 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return 0
     except click.UsageError as error:
         return _usage(error)
     except click.ClickException as error:
@@ -126,7 +134,8 @@ def _usage(error: click.UsageError) -> int:
     if "unexpected extra argument" in message:
         message = "there are more arguments than the command takes. Values never stand on a command line: see --help"
     context = error.ctx.command_path if error.ctx is not None else "sealflow"
-    return _say(f"{message.rstrip('.')}. Try `{context} --help`", 2)
+    message = message.rstrip(".")
+    return _say(f"{message}{'' if message.endswith('?') else '.'} Try `{context} --help`", 2)
 
 
 def _say(message: str, code: int) -> int:

@@ -19,6 +19,7 @@ from sealflow.cli.common import (
     read_json,
     read_span,
 )
+from sealflow.cli.completion import complete_types, name_argument
 from sealflow.cli.usage import usage
 from sealflow.cli.versions import destroy, history, rollback, undelete
 from sealflow.errors import SecretValidationError
@@ -77,7 +78,11 @@ for command in (usage, history, rollback, undelete, destroy):
 @secret.command()
 @click.argument("name")
 @click.option(
-    "--type", "type_name", required=True, help="api_key, basic_auth, bearer_token, oauth or custom."
+    "--type",
+    "type_name",
+    required=True,
+    shell_complete=complete_types,
+    help="api_key, basic_auth, bearer_token, oauth or custom.",
 )
 @_data_options
 @_metadata_options
@@ -121,7 +126,7 @@ def create(
 
 
 @secret.command()
-@click.argument("name")
+@name_argument
 @click.option("--version", type=click.IntRange(min=1), help="An older version; the last 10 are kept.")
 @click.option("--field", help="One field, by its path (server.port). Needs --reveal.")
 @click.option("--reveal", is_flag=True, help="Print values.")
@@ -150,7 +155,7 @@ def get(name: str, version: int | None, field: str | None, reveal: bool, as_json
 
 
 @secret.command("list")
-@click.option("--type", "type_name", help="Only secrets of this type.")
+@click.option("--type", "type_name", shell_complete=complete_types, help="Only secrets of this type.")
 @click.option(
     "--tag", "tags", multiple=True, help="Only secrets with this tag; if repeated, with all of the tags."
 )
@@ -194,7 +199,7 @@ def list_(type_name: str | None, tags: tuple[str, ...], expiring: str | None, as
 
 
 @secret.command()
-@click.argument("name")
+@name_argument
 @_data_options
 @_metadata_options
 @_short_option
@@ -239,7 +244,7 @@ def update(
 
 
 @secret.command()
-@click.argument("name")
+@name_argument
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @expected_option
 @json_option

@@ -9,13 +9,14 @@ from typing import Any
 import click
 
 from sealflow.cli.common import json_option, print_json
+from sealflow.cli.completion import name_argument
 
 _ENDINGS = (".yaml", ".yml", ".json")
 _SKIPPED = {".git", ".venv", ".workflow", "node_modules", "__pycache__"}
 
 
 @click.command()
-@click.argument("name")
+@name_argument
 @click.argument("folders", nargs=-1, type=click.Path(exists=True, path_type=Path))
 @json_option
 def usage(name: str, folders: tuple[Path, ...], as_json: bool) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import click
 
 from sealflow.cli.common import confirm, expected_option, json_option, print_json, print_table
+from sealflow.cli.completion import name_argument
 
 
 @click.command()
-@click.argument("name")
+@name_argument
 @json_option
 def history(name: str, as_json: bool) -> None:
     """List the kept versions of NAME, those of a deleted secret too. Shows no values."""
@@ -35,7 +36,7 @@ def history(name: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("name")
+@name_argument
 @click.option("--version", type=click.IntRange(min=1), required=True, help="The version to go back to.")
 @expected_option
 @json_option
@@ -55,7 +56,7 @@ def rollback(name: str, version: int, expected_version: int | None, as_json: boo
 
 
 @click.command()
-@click.argument("name")
+@name_argument
 @json_option
 def undelete(name: str, as_json: bool) -> None:
     """Bring the deleted secret NAME back, with its versions."""
@@ -70,7 +71,7 @@ def undelete(name: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("name")
+@name_argument
 @click.option("--version", "versions", type=click.IntRange(min=1), multiple=True, help="Repeatable.")
 @click.option("--all", "everything", is_flag=True, help="All versions, and the secret itself.")
 @click.option("--yes", is_flag=True, help="Do not ask.")

@@ -266,7 +266,7 @@ class AwsProvider(ExternalSecretProvider):
         if code in _DENIED:
             return ProviderDeniedError(
                 f"{who} refused ({code})",
-                hint="Check its credentials and the IAM policy (docs/how-to/aws.md)",
+                hint="Check its credentials and the IAM policy (`sealflow help aws`)",
                 secret=name,
             )
         if code in _UNAVAILABLE or code.startswith("5"):

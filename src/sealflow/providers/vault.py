@@ -296,7 +296,7 @@ _PROBLEMS = tuple(
             (hvac_errors.Forbidden, hvac_errors.Unauthorized),
             ProviderDeniedError,
             "refused",
-            "Check the policy of its login (docs/how-to/vault.md)",
+            "Check the policy of its login (`sealflow help vault`)",
         ),
         (
             (hvac_errors.InvalidRequest,),
