@@ -174,19 +174,25 @@ def test_run_prints_the_contract(cli, store, own_world, server):
         b=request("http://127.0.0.1:1/"),
     )
     result = cli("run", str(path), "--json")
-    assert result.code == 0
+    assert result.code == 1
     printed = json.loads(result.out)
-    assert printed["status"] == "completed"
+    assert printed["status"] == "failed"
     assert printed["nodes"]["a"]["state"] == "completed"
     assert printed["nodes"]["a"]["attempts"] == 1
     assert printed["nodes"]["a"]["error"] is None
     assert printed["nodes"]["a"]["outputs"]["output"]["body"]["headers"]["X-T"] == "***"
+    assert printed["nodes"]["b"]["state"] == "failed"
+    assert printed["nodes"]["b"]["error"]["type"] == "ConnectionError"
     assert printed["nodes"]["b"]["outputs"]["error"]["type"] == "ConnectionError"
     assert server.seen[0].headers["X-T"] == "ghp-hunter2"
-    strict = cli("run", str(path), "--strict")
-    assert strict.code == 1
-    assert "b: sent this to its error port" in strict.err
-    assert "a  ok  200" in strict.out
+
+
+def test_strict_says_that_it_is_not_needed(cli, store, own_world, server):
+    path = workflow_file(own_world, server, a=request(server.url))
+    result = cli("run", str(path), "--strict")
+    assert result.code == 0
+    assert "--strict is not needed" in result.err
+    assert "a  ok  200" in result.out
 
 
 def test_run_fails_when_a_node_failed(cli, store, own_world, server):

@@ -23,7 +23,6 @@ from sealflow import (
     run_workflow,
 )
 from sealflow.service.access import StoreAccess
-from sealflow.workflow.engine import unhandled_errors
 
 VALUE = "hunter2-hunter2"
 
@@ -363,7 +362,6 @@ async def test_nodes_without_data_on_a_port_are_skipped():
         "join": "completed",
     }
     assert execution.status == "completed"
-    assert list(unhandled_errors(workflow, execution)) == []
 
 
 async def test_input_data_is_never_searched_for_references(github, seen):
@@ -494,3 +492,43 @@ async def test_an_error_of_resolving_is_one_of_ours(github):
     async with Resolver(github) as resolver:
         with pytest.raises(SecretNotFoundError):
             await resolver.resolve_config({"x": "{{secrets.none.x}}"})
+
+
+@node("alarm", outputs=("output", "error"))
+def alarm(output):
+    return Outputs(error=output, output="beside it")
+
+
+@pytest.mark.parametrize(
+    ("output", "error"),
+    [
+        ({"type": "Odd", "message": "it is odd"}, {"type": "Odd", "message": "it is odd"}),
+        ("odd", {"type": "ErrorOutput", "message": "the node gave data on its port error"}),
+        (
+            [{"type": "Odd", "message": "a"}, {}],
+            {"type": "Odd", "message": "2 items failed, the first with: a"},
+        ),
+    ],
+)
+async def test_data_on_an_error_port_that_no_link_takes_up_fails_the_node(output, error):
+    workflow = Workflow(
+        "w",
+        [alarm.node("a", {"output": output}), collect("after"), collect("other")],
+        ["a.output -> after.input"],
+    )
+    execution = await run_workflow(workflow)
+    assert {name: run.state.value for name, run in execution.nodes.items()} == {
+        "a": "failed",
+        "after": "skipped",
+        "other": "completed",
+    }
+    assert execution.status == "failed"
+    assert execution.nodes["a"].error == error
+    assert execution.nodes["a"].outputs["error"] == output
+
+
+async def test_data_on_an_error_port_that_a_link_takes_up_is_not_a_failure():
+    workflow = Workflow("w", [alarm.node("a", {"output": "odd"}), collect("b")], ["a.error -> b.input"])
+    execution = await run_workflow(workflow)
+    assert execution.status == "completed"
+    assert execution.nodes["b"].state == "completed"

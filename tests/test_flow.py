@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 import sealflow
-from sealflow import Workflow, WorkflowError, run_workflow
+from sealflow import Outputs, Workflow, WorkflowError, run_workflow
 
 
 @sealflow.node("flow-echo")
@@ -231,3 +231,30 @@ def test_a_stranger_s_module_is_not_imported(tmp_path):
     (tmp_path / "w.yaml").write_text("sealflow: 1\nname: w\nmodules: [flow_planted]\nnodes: {}\n")
     with pytest.raises(sealflow.TrustError):
         Workflow.load(tmp_path / "w.yaml", trusted=False)
+
+
+async def test_a_loop_ends_at_the_first_item_that_gives_an_error():
+    ran = []
+
+    @sealflow.node("gives_errors", outputs=("output", "error"))
+    def gives_errors(input=None):
+        ran.append(1)
+        return Outputs(error={"type": "Odd", "message": "an item is odd"})
+
+    node = gives_errors.node("n", flow={"for_each": {"items": "input", "concurrency": 1}})
+    execution = await run_workflow(Workflow("w", [node]), [1, 2, 3])
+    assert len(ran) == 1
+    assert execution.nodes["n"].error == {"type": "Odd", "message": "an item is odd"}
+    assert execution.nodes["n"].outputs["error"]["item"] == 0
+
+
+@pytest.mark.parametrize(("links", "state"), [([], "failed"), (["n.error -> t.input"], "completed")])
+async def test_errors_of_a_loop_that_goes_on_fail_it_if_no_link_takes_them_up(links, state):
+    @sealflow.node("gives_some_errors", outputs=("output", "error"))
+    def gives_some_errors(input=None):
+        return Outputs(error={"type": "Odd", "message": "an item is odd"})
+
+    node = gives_some_errors.node("n", flow={"for_each": {"items": "input", "on_error": "continue"}})
+    after = echo.node("t")
+    execution = await run_workflow(Workflow("w", [node, after], links), [1, 2])
+    assert execution.nodes["n"].state == state

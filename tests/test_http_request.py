@@ -10,8 +10,9 @@ import pytest
 import trustme
 from aiohttp import web
 
-from sealflow import Workflow, run_workflow
+from sealflow import NodeConfigError, Workflow, run_workflow
 from sealflow.workflow.nodes.http_client import parsed_body
+from sealflow.workflow.nodes.http_request import HttpRequestNode
 from servers import HttpServer
 
 VALUES = {
@@ -290,17 +291,62 @@ async def test_binary_responses_are_printed_as_base64(service, server):
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 418, 500, 503])
-async def test_error_statuses_go_to_the_output_port(service, server, status):
-    server.answer("/x", status=status, text="no")
+async def test_an_answer_that_was_not_expected_goes_to_the_error_port(service, server, status):
+    server.answer("/x", status=status, text="no", headers={"X-Why": "because"})
     node = await run(service, {"url": f"{server.url}/x"})
+    error = node.outputs["error"]
+    assert (error["type"], error["request"]["method"]) == ("UnexpectedStatus", "GET")
+    assert error["message"] == f"the server answered {status}; expected: 2xx, 3xx"
+    assert (error["response"]["status_code"], error["response"]["body"]) == (status, "no")
+    assert error["response"]["headers"]["X-Why"] == "because"
+    assert "output" not in node.outputs
+
+
+async def test_an_error_that_no_link_takes_up_fails_the_node(service, server):
+    server.answer("/x", status=500)
+    node = await run(service, {"url": f"{server.url}/x"})
+    assert node.state == "failed"
+    assert node.error == {
+        "type": "UnexpectedStatus",
+        "message": "the server answered 500; expected: 2xx, 3xx",
+    }
+
+
+@pytest.mark.parametrize(
+    ("expect", "status"),
+    [
+        ("any", 500),
+        (404, 404),
+        ("404", 404),
+        ([200, 404], 404),
+        (["2xx", 404], 204),
+        ("4XX", 418),
+        (["any"], 500),
+    ],
+)
+async def test_an_answer_with_an_expected_status_is_the_output(service, server, expect, status):
+    server.answer("/x", status=status)
+    node = await run(service, {"url": f"{server.url}/x", "expect": expect})
     assert node.state == "completed"
     assert node.outputs["output"]["status_code"] == status
-    assert "error" not in node.outputs
+
+
+@pytest.mark.parametrize(("expect", "status"), [(200, 201), ([200, 404], 500), ("2xx", 304), ("5xx", 200)])
+async def test_expect_replaces_the_default(service, server, expect, status):
+    server.answer("/x", status=status)
+    node = await run(service, {"url": f"{server.url}/x", "expect": expect})
+    assert node.outputs["error"]["response"]["status_code"] == status
+
+
+@pytest.mark.parametrize("expect", [[], "6xx", 99, "2x", "ok", None, {"a": 1}, "{{input.status}}"])
+def test_an_expect_that_is_not_a_status_is_refused(expect):
+    with pytest.raises(NodeConfigError, match="expect"):
+        HttpRequestNode("n", {"url": "http://x/", "expect": expect})
 
 
 async def test_a_refused_connection_goes_to_the_error_port(service):
     node = await run(service, {"url": "http://127.0.0.1:1/x?a=b"})
-    assert node.state == "completed"
+    assert node.state == "failed"
     assert node.outputs["error"]["type"] == "ConnectionError"
     assert "127.0.0.1:1" in node.outputs["error"]["message"]
     assert node.outputs["error"]["request"]["url"] == "http://127.0.0.1:1/x?a=b"
@@ -355,9 +401,16 @@ async def test_a_network_error_is_tried_again(service):
     assert (node.attempts, node.outputs["error"]["type"]) == (3, "ConnectionError")
 
 
-async def test_the_last_answer_of_a_busy_server_is_the_output(service, server):
+async def test_the_last_answer_of_a_busy_server_is_the_error(service, server):
     server.answer("/y", status=503)
     node = await run(service, {"url": f"{server.url}/y"}, retry=RETRY)
+    assert (node.attempts, node.state) == (3, "failed")
+    assert node.outputs["error"]["response"]["status_code"] == 503
+
+
+async def test_the_last_answer_of_a_busy_server_is_the_output_if_it_is_expected(service, server):
+    server.answer("/y", status=503)
+    node = await run(service, {"url": f"{server.url}/y", "expect": "any"}, retry=RETRY)
     assert (node.attempts, node.outputs["output"]["status_code"]) == (3, 503)
 
 
@@ -665,3 +718,104 @@ def test_the_node_has_a_json_schema():
 
     schema = HttpRequestConfig.model_json_schema()
     assert {"url", "method", "headers", "auth", "body", "timeout"} <= set(schema["properties"])
+
+
+def linked(nodes, *links):
+    return Workflow.from_dict(
+        {
+            "sealflow": 1,
+            "name": "w",
+            "nodes": {
+                name: {"type": "http-request", "config": config} if "url" in config else config
+                for name, config in nodes.items()
+            },
+            "links": list(links),
+        }
+    )
+
+
+async def test_an_answer_of_a_get_starts_a_request_and_is_not_sent(service, server):
+    nodes = {"a": {"url": f"{server.url}/a"}, "b": {"url": f"{server.url}/b", "method": "POST"}}
+    execution = await run_workflow(linked(nodes, "a.output -> b.input"), service=service)
+    assert execution.status == "completed"
+    assert server.at("/b")[0].body == ""
+
+
+async def test_a_request_waits_for_two_answers(service, server):
+    nodes = {name: {"url": f"{server.url}/{name}"} for name in ("a", "b", "c")}
+    execution = await run_workflow(
+        linked(nodes, "a.output -> c.input", "b.output -> c.input"), service=service
+    )
+    assert execution.status == "completed"
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
+async def test_an_error_on_input_does_not_send_an_empty_body(service, server, method):
+    server.answer("/a", status=500)
+    nodes = {"a": {"url": f"{server.url}/a"}, "b": {"url": f"{server.url}/b", "method": method}}
+    execution = await run_workflow(linked(nodes, "a.error -> b.input"), service=service)
+    assert "nothing of it would be sent" in execution.nodes["b"].error["message"]
+    assert server.at("/b") == []
+
+
+@pytest.mark.parametrize(
+    "config", [{"body": {"text": "{{input.message}}"}}, {"query": {"why": "{{input.type}}"}}]
+)
+async def test_an_error_on_input_can_be_written_into_the_config(service, server, config):
+    server.answer("/a", status=500)
+    nodes = {"a": {"url": f"{server.url}/a"}, "b": {"url": f"{server.url}/b", "method": "POST", **config}}
+    execution = await run_workflow(linked(nodes, "a.error -> b.input"), service=service)
+    assert execution.status == "completed", execution.nodes["b"].error
+    assert "expected: 2xx" in server.at("/b")[0].body or server.at("/b")[0].query == {
+        "why": ["UnexpectedStatus"]
+    }
+
+
+async def test_an_error_can_be_the_body_of_an_alert(service, server):
+    server.answer("/a", status=404, text="gone")
+    nodes = {"a": {"url": f"{server.url}/a"}, "b": {"url": f"{server.url}/b", "method": "POST"}}
+    execution = await run_workflow(linked(nodes, "a.error -> b.body"), service=service)
+    assert execution.status == "completed"
+    assert json.loads(server.at("/b")[0].body)["response"]["body"] == "gone"
+
+
+@pytest.mark.parametrize("data", ["text", ["a"], [], 5, True])
+async def test_data_on_input_that_is_not_a_mapping_is_refused(service, server, data):
+    node = await run(service, {"url": server.url}, data)
+    assert "a request takes a mapping with url, headers, query, body" in node.error["message"]
+    assert server.seen == []
+
+
+async def test_data_on_input_that_the_config_uses_may_have_any_shape(service, server):
+    node = await run(service, {"url": f"{server.url}/{{{{input}}}}"}, "text")
+    assert node.state == "completed"
+    assert server.seen[0].path == "/text"
+
+
+@pytest.mark.parametrize("value", [{"b": 1}, [[1]], [{"b": 1}]])
+async def test_nested_data_in_a_form_is_refused(service, server, value):
+    node = await run(
+        service, {"url": server.url, "method": "POST", "body": {"a": value}, "body_type": "form"}
+    )
+    assert "body.a" in node.error["message"]
+    assert server.seen == []
+
+
+@pytest.mark.parametrize("part", ["headers", "query"])
+async def test_nested_data_for_a_header_or_a_query_is_refused(service, server, part):
+    node = await run(service, {"url": server.url}, {part: {"X-A": {"b": 1}}})
+    assert f"{part}.X-A" in node.error["message"]
+    assert server.seen == []
+
+
+async def test_null_leaves_a_field_out_of_a_form(service, server):
+    await run(
+        service, {"url": server.url, "method": "POST", "body": {"a": None, "b": 1}, "body_type": "form"}
+    )
+    assert server.seen[0].body == "b=1"
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "GET"])
+async def test_a_request_without_a_body_has_no_content_type(service, server, method):
+    await run(service, {"url": server.url, "method": method})
+    assert "Content-Type" not in server.seen[0].headers

@@ -23,17 +23,13 @@ _SIGNS = {"completed": ("ok", "green"), "failed": ("FAILED", "red"), "skipped": 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
-def print_summary(execution: Execution, unhandled: list[str], stream: TextIO) -> None:
-    """Print a line for each node and one for the run; ``unhandled`` are nodes whose error no link takes up."""
+def print_summary(execution: Execution, stream: TextIO) -> None:
+    """Print a line for each node and one for the run."""
     width = max((len(name) for name in execution.nodes), default=0)
     for name, item in execution.nodes.items():
         sign, colour = _SIGNS.get(item.state, (str(item.state), ""))
         line = f"{name.ljust(width)}  {_coloured(sign, colour, stream)}{_detail(item)}"
         click.echo(line, file=stream)
-    for name in unhandled:
-        problem = execution.nodes[name].outputs["error"]
-        detail = f"{problem.get('type')}: {problem.get('message')}" if isinstance(problem, dict) else ""
-        click.echo(f"{name}: sent this to its error port, and no link takes it up: {detail}", err=True)
     colour = "green" if execution.status == "completed" else "red"
     click.echo(f"{execution.workflow}: {_coloured(execution.status, colour, stream)}", file=stream)
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 )
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds for the whole run.")
 @click.option(
-    "--strict", is_flag=True, help="Exit with 1 also when a node sent to an error port that no link takes up."
+    "--strict", is_flag=True, help="No effect: an error that no link takes up always fails its node."
 )
 @click.option(
     "--log-level",
@@ -70,7 +70,6 @@ def run(
     It prints how each node ended, and the beginning of what the last nodes gave. What nodes print themselves goes to
     standard error. What it prints holds no secret's value: they are masked as ***.
     """
-    from sealflow.workflow.engine import unhandled_errors
     from sealflow.workflow.execution import json_text
 
     if as_json and output_path is not None:
@@ -91,16 +90,17 @@ def run(
     output.finish()
     for warning in execution.warnings:
         click.echo(f"sealflow: warning: {warning}", err=True)
-    unhandled = list(unhandled_errors(workflow, execution))
+    if strict:
+        click.echo("sealflow: --strict is not needed any more: such errors always fail the run", err=True)
     if as_json:
         click.echo(execution.to_json(), file=output.real)
     elif output_path is not None:
-        print_summary(execution, unhandled, output.stream)
+        print_summary(execution, output.stream)
         click.echo(json_text(find_output(execution, output_path)), file=output.real)
     else:
-        print_summary(execution, unhandled, output.real)
+        print_summary(execution, output.real)
         print_results(execution, workflow.end_nodes(), output.real)
-    if execution.status != "completed" or (strict and unhandled):
+    if execution.status != "completed":
         click.get_current_context().exit(1)
 
 

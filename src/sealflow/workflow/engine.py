@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -112,6 +112,8 @@ class _Run:
         self._done = {name: asyncio.Event() for name in workflow.nodes}
         self._outputs: dict[str, Outputs] = {}
         self._failed: set[str] = set()
+        self._handled = {link.source for link in workflow.links if link.output == ERROR_PORT}
+        """The nodes whose port ``error`` a link takes up."""
         self._links: dict[str, list[Link]] = {name: [] for name in workflow.nodes}
         for link in workflow.links:
             self._links[link.target].append(link)
@@ -241,16 +243,18 @@ class _Run:
             ):
                 self._scope.redactor.add(value)
             self._outputs[node.name] = outputs
+            if ERROR_PORT in outputs and node.name not in self._handled:
+                problem = _summarise(outputs[ERROR_PORT])
         except (asyncio.CancelledError, KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as error:  # noqa: BLE001 - whatever a node raises is that node's failure, sys.exit too
             problem = _describe(error, node)
+            self._outputs[node.name] = Outputs({ERROR_PORT: {**problem, "node": node.name}})
         if problem is None:
             self._enter(run, NodeState.COMPLETED)
             return
         run.error = self._scope.redactor.clean_value(problem)
         self._failed.add(node.name)
-        self._outputs[node.name] = Outputs({ERROR_PORT: {**problem, "node": node.name}})
         log.warning("the node %s failed: %s: %s", node.name, problem["type"], problem["message"])
         self._enter(run, NodeState.FAILED)
 
@@ -270,8 +274,8 @@ class _Run:
                         outputs = await node.execute(context)
                     check_data(outputs, f"the output of the node {node.name!r}")
         except Retry as request:
-            outputs = request.outputs
-            check_data(outputs, f"the output of the node {node.name!r}")
+            # Not in a local variable: this frame is in the error's traceback.
+            return _checked(request.outputs, node)
         return outputs
 
     async def _for_each(self, node: BaseNode, run: NodeRun, inputs: dict[str, Any]) -> Outputs:
@@ -281,17 +285,23 @@ class _Run:
         items = each.find_items(inputs)
         slots = asyncio.Semaphore(each.concurrency)
 
-        async def one(item: Any) -> Outputs:
+        async def one(number: int, item: Any) -> Outputs:
             async with slots:
                 try:
-                    return await self._tried(node, run, {**inputs, DEFAULT_INPUT: copied(item)})
+                    outputs = await self._tried(node, run, {**inputs, DEFAULT_INPUT: copied(item)})
                 except SystemExit as error:  # out of a task it would end the program
-                    problem = _describe(error, node)
-            raise WorkflowError(problem["message"], hint="Let the function return, or raise an error")
+                    outputs, problem = None, _describe(error, node)
+            if outputs is None:
+                raise WorkflowError(problem["message"], hint="Let the function return, or raise an error")
+            if each.on_error == "fail" and isinstance(outputs.get(ERROR_PORT), Mapping):
+                raise _ItemError({"item": number, **outputs[ERROR_PORT]})
+            return outputs
 
-        tasks = [asyncio.create_task(one(item)) for item in items]
+        tasks = [asyncio.create_task(one(number, item)) for number, item in enumerate(items)]
         try:
             results = await asyncio.gather(*tasks, return_exceptions=each.on_error == "continue")
+        except _ItemError as error:
+            return Outputs({ERROR_PORT: error.output})
         finally:
             for task in tasks:
                 task.cancel()
@@ -341,6 +351,30 @@ class _Run:
             self._on_change(self._execution, run)
 
 
+def _checked(outputs: Outputs, node: BaseNode) -> Outputs:
+    check_data(outputs, f"the output of the node {node.name!r}")
+    return outputs
+
+
+class _ItemError(Exception):
+    """One item of a loop gave ``output`` on the port ``error``, and the loop ends at the first such item."""
+
+    def __init__(self, output: dict[str, Any]) -> None:
+        super().__init__("an item of the loop gave an error")
+        self.output = output
+
+
+def _summarise(output: Any) -> dict[str, str]:
+    """Return type and message of what a node gave on its port ``error``; of a list, those of its first item."""
+    first = output[0] if isinstance(output, list) and output else output
+    if not isinstance(first, Mapping):
+        first = {}
+    message = printed(first.get("message") or "the node gave data on its port error", str)
+    if isinstance(output, list):
+        message = f"{len(output)} items failed, the first with: {message}"
+    return {"type": printed(first.get("type") or "ErrorOutput", str), "message": message}
+
+
 def _describe(error: BaseException, node: BaseNode) -> dict[str, str]:
     name = type(error).__name__
     message = printed(error, str)
@@ -374,11 +408,3 @@ def _may_succeed_later(error: BaseException) -> bool:
     if isinstance(error, SealflowError):
         return isinstance(error, ProviderUnavailableError | StoreUnavailableError)
     return isinstance(error, Exception)
-
-
-def unhandled_errors(workflow: Workflow, execution: Execution) -> Iterable[str]:
-    """Yield the nodes that completed by sending something to their error port, where no link takes it up."""
-    linked = {link.source for link in workflow.links if link.output == ERROR_PORT}
-    for run in execution.nodes.values():
-        if run.state is NodeState.COMPLETED and ERROR_PORT in run.outputs and run.name not in linked:
-            yield run.name

@@ -110,6 +110,7 @@ async def send(request: Request, transport: Transport) -> Response:
             request.url,
             headers=request.headers,
             data=request.body,
+            skip_auto_headers=("Content-Type",),
             allow_redirects=False,
             ssl=transport.tls,
             proxy=transport.proxy,

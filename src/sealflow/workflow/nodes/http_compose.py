@@ -43,15 +43,26 @@ class Composed:
     shown: URL | str = field(repr=False)
 
 
-def input_parts(context: NodeContext) -> dict[str, Any]:
+_PARTS = ("url", "headers", "query", "body")
+
+
+def input_parts(context: NodeContext, *, is_condition: bool = False) -> dict[str, Any]:
     """Return the parts of the request that input data gives: from ``input``, then from the port of each part.
 
-    The response of another http-request (it has a status_code) on ``input`` says when to run, not what to send.
+    The answer or the error of another node on ``input`` says when to run, not what to send. Raises WorkflowError for
+    data there that is not a mapping and that neither the config nor a condition (``is_condition``) uses.
     """
     data = context.input
+    is_used = is_condition or any(item.data.source == "input" for item in context.data)
     parts: dict[str, Any] = {}
-    if isinstance(data, Mapping) and "status_code" not in data:
-        parts = {key: data[key] for key in ("url", "headers", "query", "body") if key in data}
+    if isinstance(data, Mapping) and not _is_signal(data):
+        parts = {key: data[key] for key in _PARTS if key in data}
+    elif not is_used and not all(map(_is_signal, data if isinstance(data, list) and data else [data])):
+        raise WorkflowError(
+            f"the data on the port input is {_kind(data)}, and a request takes a mapping with {', '.join(_PARTS)}",
+            hint="Link it to one of the ports of these names, or write {{input}} into the config",
+            path="input",
+        )
     parts.update({port: data for port, data in context.inputs.items() if port != "input"})
     kinds: dict[str, tuple[type | tuple[type, ...], str]] = {
         "url": (str, "a string"),
@@ -66,6 +77,42 @@ def input_parts(context: NodeContext) -> dict[str, Any]:
                 path=key,
             )
     return parts
+
+
+def check_error_is_used(
+    context: NodeContext, config: HttpRequestConfig, parts: Mapping[str, Any], *, is_condition: bool = False
+) -> None:
+    """Refuse to send an empty body when an error arrived on ``input`` and nothing of it would be sent."""
+    is_used = is_condition or config.body is not None or parts or context.data
+    if config.method in ("POST", "PUT", "PATCH") and not is_used and _is_error(context.input):
+        raise WorkflowError(
+            f"an error arrived on the port input, and nothing of it would be sent: the {config.method} has no body",
+            hint="Link the error to the port body, or write body: {text: '{{input.message}}'}",
+            path="body",
+        )
+
+
+def _is_signal(data: Any) -> bool:
+    """Whether this is the answer of an http-request, or what a node gave on its port ``error``."""
+    return data is None or _is_error(data) or (isinstance(data, Mapping) and "status_code" in data)
+
+
+def _is_error(data: Any) -> bool:
+    """Whether this is what a node gave on its port ``error``, or a list of that."""
+    if isinstance(data, list):
+        return bool(data) and all(map(_is_error, data))
+    return isinstance(data, Mapping) and {"type", "message"} <= data.keys() and not data.keys() & set(_PARTS)
+
+
+def _kind(data: Any) -> str:
+    kinds = {
+        Mapping: "a mapping",
+        list: "a list",
+        str: "a string",
+        bool | int | float: "a number",
+        bytes: "bytes",
+    }
+    return next((name for kind, name in kinds.items() if isinstance(data, kind)), "null")
 
 
 def url_is_data(context: NodeContext, parts: Mapping[str, Any]) -> bool:
@@ -187,7 +234,7 @@ def _headers(config: HttpRequestConfig, parts: Mapping[str, Any], context: NodeC
         headers.put(name, value.get_secret_value(), secret=_referenced(context, key_path("headers", name)))
     for name, given in parts.get("headers", {}).items():
         if str(name).lower() not in _NOT_FROM_INPUT | _FRAMING:
-            headers.put(str(name), str(as_text(given)), secret=False)
+            headers.put(str(name), _scalar(given, key_path("headers", str(name))), secret=False)
     auth_is_secret = _referenced(context, "auth")
     for name, credential in auth_headers(config.auth).items():
         headers.put(name, credential, secret=auth_is_secret, wins=True, private=True)
@@ -211,7 +258,8 @@ def _query(
     for name, given in parts.get("query", {}).items():
         if str(name) not in secret_names:
             items = given if isinstance(given, list) else [given]
-            query[str(name)] = [str(as_text(item)) for item in items if item is not None]
+            path = key_path("query", str(name))
+            query[str(name)] = [_scalar(item, path) for item in items if item is not None]
     return [(name, item) for name, items in query.items() for item in items], secret_names
 
 
@@ -251,11 +299,25 @@ def _form(content: Any) -> bytes:
         raise NodeConfigError(
             "a body of type form must be a mapping", hint="Give {field: value}", path="body"
         )
-    pairs = {
-        name: [as_text(item) for item in value] if isinstance(value, list) else as_text(value)
+    pairs = [
+        (str(name), _scalar(item, key_path("body", str(name))))
         for name, value in content.items()
-    }
-    return urlencode(pairs, doseq=True).encode("utf-8", "surrogatepass")
+        for item in (value if isinstance(value, list) else [value])
+        if item is not None
+    ]
+    return urlencode(pairs, errors="surrogatepass").encode()
+
+
+def _scalar(value: Any, path: str) -> str:
+    """Return a value of a header, a query or a form as a string. Raises NodeConfigError for what is not one value."""
+    text = as_text(value)
+    if isinstance(text, str):
+        return text
+    raise NodeConfigError(
+        f"{_kind(value)} cannot be written into a header, a query or a form",
+        hint="Give its parts as fields of their own, or send the body as JSON (body_type: json)",
+        path=path,
+    )
 
 
 def _json(content: Any) -> str:

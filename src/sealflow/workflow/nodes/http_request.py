@@ -17,7 +17,15 @@ from sealflow.workflow.node import BaseNode, NodeContext, Outputs, Retry
 from sealflow.workflow.node_config import NodeConfig
 from sealflow.workflow.nodes.http_auth import Auth, MaskedText, NoAuth, basic, spelled_out
 from sealflow.workflow.nodes.http_client import NetworkError, Request, Response, Transport, send
-from sealflow.workflow.nodes.http_compose import Composed, checked_url, compose, input_parts, url_is_data
+from sealflow.workflow.nodes.http_compose import (
+    Composed,
+    check_error_is_used,
+    checked_url,
+    compose,
+    input_parts,
+    url_is_data,
+)
+from sealflow.workflow.nodes.http_expect import DEFAULT_EXPECT, Expect, is_expected, spelled
 from sealflow.workflow.nodes.http_shown import shown_url
 
 if TYPE_CHECKING:
@@ -53,11 +61,12 @@ class HttpRequestConfig(NodeConfig):
     ca_file: str | None = None
     proxy: SecretStr | None = None
     insecure_http: bool = False
+    expect: Expect = Field(default_factory=lambda: [*DEFAULT_EXPECT])
     retry_statuses: list[int] = Field(default_factory=lambda: [429, 502, 503, 504])
 
 
 class HttpRequestNode(BaseNode):
-    """Gives ``{status_code, headers, body, request}`` on ``output``, or ``{type, message, request}`` on ``error``."""
+    """Gives ``{status_code, headers, body, request}`` on ``output``, or ``{type, message, request, response}`` on ``error``."""
 
     type_name: ClassVar[str] = "http-request"
     inputs: ClassVar[tuple[str, ...]] = ("input", "url", "headers", "query", "body")
@@ -65,6 +74,7 @@ class HttpRequestNode(BaseNode):
     Config: ClassVar[type[BaseModel]] = HttpRequestConfig
     url_fields: ClassVar[tuple[str, ...]] = ("url",)
     no_data: ClassVar[tuple[str, ...]] = (
+        "expect",
         "auth.type", "auth.header", "auth.secret", "proxy", "ca_file", "verify_tls", "insecure_http",
     )  # fmt: skip
     trusted_fields: ClassVar[tuple[str, ...]] = ("proxy", "ca_file", "verify_tls", "insecure_http")
@@ -97,13 +107,15 @@ class HttpRequestNode(BaseNode):
             assert failure is not None
             raise Retry(Outputs(error={"type": failure.kind, "message": str(failure), "request": described}))
         if response.status in config.retry_statuses:
-            raise Retry(_answered(response, described), _retry_after(response.headers))
-        return _answered(response, described)
+            raise Retry(_answered(response, described, config.expect), _retry_after(response.headers))
+        return _answered(response, described, config.expect)
 
     def _prepared_request(
         self, context: NodeContext, config: HttpRequestConfig
     ) -> tuple[Composed, Transport]:
-        parts = input_parts(context)
+        is_condition = self.flow.when is not None
+        parts = input_parts(context, is_condition=is_condition)
+        check_error_is_used(context, config, parts, is_condition=is_condition)
         composed = compose(config, parts, context, self._written.get("url"))
         return composed, _transport(
             context, config, composed.request, url_from_input=url_is_data(context, parts)
@@ -195,13 +207,16 @@ def _tls(config: HttpRequestConfig) -> ssl.SSLContext | bool:
     return context
 
 
-def _answered(response: Response, described: dict[str, str]) -> Outputs:
+def _answered(response: Response, described: dict[str, str], expect: Expect) -> Outputs:
+    answer = {"status_code": response.status, "headers": response.headers, "body": response.body}
+    if is_expected(response.status, expect):
+        return Outputs(output={**answer, "request": described})
     return Outputs(
-        output={
-            "status_code": response.status,
-            "headers": response.headers,
-            "body": response.body,
+        error={
+            "type": "UnexpectedStatus",
+            "message": f"the server answered {response.status}; expected: {spelled(expect)}",
             "request": described,
+            "response": answer,
         }
     )
 
