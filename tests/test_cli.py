@@ -262,7 +262,7 @@ def test_bad_json_is_refused_without_being_quoted(store, stdin, said):
         (
             ["secret", "create", "x", "--type", "api_key", "--from-json", "-", "--expires-at", "soon"],
             1,
-            "expires_at",
+            "--expires-at",
         ),
         (
             ["secret", "create", "x", "--type", "api_key", "--from-json", "-", "--allowed-host", "https://x"],

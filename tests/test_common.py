@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 
 from sealflow import SealflowError
-from sealflow.cli.common import read_json, read_span
+from sealflow.cli.common import read_json
+from sealflow.model.times import read_span
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def test_what_is_not_a_string_is_shown_by_its_type():
 
 
 def test_the_closest_names_are_offered():
-    assert closest("githb", ["github", "gitlab"]) == "Did you mean 'github' or 'gitlab'?"
+    assert closest("gitlub", ["github", "gitlab"]) == "Did you mean 'gitlab' or 'github'?"
 
 
 @pytest.mark.parametrize("text", [KEY, HEX, f"./{KEY}"])
@@ -211,3 +211,12 @@ async def test_a_key_in_a_reference_is_not_in_the_audit_trail(service, tmp_path)
     assert KEY not in str(caught.value)
     assert "SecretNotFoundError" in trail.read_text()
     assert KEY not in trail.read_text()
+
+
+@pytest.mark.parametrize(("wanted", "known"), [("nobody", "notify"), ("db", "prod"), ("stripe", "github")])
+def test_a_name_that_is_not_alike_is_not_suggested(wanted, known):
+    assert closest(wanted, [known]) == f"The names are: {known}"
+
+
+def test_only_the_names_that_are_most_alike_are_suggested():
+    assert closest("githbu", ["github", "gitlab", "other"]) == "Did you mean 'github'?"

@@ -47,14 +47,25 @@ def shown(text: object) -> str:
     return representation if len(representation) <= 60 else representation[:56] + "...'"
 
 
+_ALIKE = 0.65
+"""Of 1: how alike a name must be for "did you mean"."""
+
+
+def _alike(wanted: str, name: str) -> float:
+    return difflib.SequenceMatcher(None, name, wanted.casefold()).ratio()
+
+
 def closest(wanted: str, known: Iterable[str], *, what: str = "names") -> str:
     """Return a hint with the closest known names, for an error message."""
     names = sorted(set(known))
     if not names:
         return f"There are no {what} yet"
     by_fold = {name.casefold(): name for name in names}
-    near = difflib.get_close_matches(wanted.casefold(), by_fold, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(wanted.casefold(), by_fold, n=3, cutoff=_ALIKE)
     if near:
+        # What is much less alike than the best is not what was meant.
+        best = _alike(wanted, near[0])
+        near = [name for name in near if _alike(wanted, name) > best - 0.1]
         return "Did you mean " + " or ".join(repr(by_fold[name]) for name in near) + "?"
     listed = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
     return f"The {what} are: {listed}"

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--secret", shell_complete=complete_secrets, help="Only what was done with this secret.")
-@click.option("--since", metavar="TIME", help="Only from this time on: 2026-01-31T00:00:00Z.")
+@click.option(
+    "--since",
+    metavar="TIME",
+    help="Only from this time on: 1h, 90d (ago), yesterday, 2026-01-31 or 2026-01-31T09:00:00Z.",
+)
 @click.option("--verify", is_flag=True, help="Check that no line was changed, removed or moved.")
 @json_option
 def audit(secret: str | None, since: str | None, verify: bool, as_json: bool) -> None:
@@ -29,7 +33,7 @@ def audit(secret: str | None, since: str | None, verify: bool, as_json: bool) ->
     if verify:
         _print_check(verify_audit(settings), as_json)
         return
-    begin = times.read_time(since, "--since") if since else None
+    begin = times.read_moment(since, "--since", past=True) if since else None
     found = list(read_audit(settings, secret, begin))
     if as_json:
         print_json(found)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,6 @@ from sealflow.errors import MissingMasterKeyError, SealflowError, WrongMasterKey
 from sealflow.settings import Settings
 from sealflow.stores.registry import SecretRegistry
 from sealflow.stores.select import open_registry
-from sealflow.wording import shown
 
 MAX_INPUT = 8 << 20
 
@@ -111,19 +108,18 @@ def read_json(text: str, option: str) -> Any:
     raise SealflowError(f"{option}: the input {problem}", hint='Give an object such as {"token": "..."}')
 
 
-def read_span(text: str, option: str) -> timedelta:
-    """Read a time span such as ``14d``, ``12h`` or ``2w``; SealflowError naming ``option``."""
-    match = re.fullmatch(r"([0-9]{1,5})([hdw])", text.strip())
-    if match is None:
-        raise SealflowError(f"{option} {shown(text)} is not a time span", hint="Give 14d, 12h or 2w")
-    return timedelta(**{{"h": "hours", "d": "days", "w": "weeks"}[match[2]]: int(match[1])})
-
-
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a key occurs twice")
     return found
+
+
+def read_tags(_: click.Context, option: click.Parameter, tags: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse several tags in one, as in ``--tag a,b``."""
+    if any("," in tag for tag in tags):
+        raise click.BadParameter("give one tag at a time: --tag a --tag b", param=option)
+    return tags
 
 
 def counted(number: int, thing: str) -> str:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
+from datetime import datetime
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,9 +20,11 @@ from sealflow.cli.common import (
     print_table,
     read_input,
     read_json,
-    read_span,
+    read_tags,
 )
 from sealflow.cli.completion import complete_types, name_argument
+from sealflow.cli.edit import edit
+from sealflow.cli.rename import copy, rename
 from sealflow.cli.usage import usage
 from sealflow.cli.versions import destroy, history, rollback, undelete
 from sealflow.errors import SecretValidationError
@@ -29,6 +34,11 @@ if TYPE_CHECKING:
     from sealflow.model.secret import SecretInfo
 
 _CLEARABLE = ("description", "tags", "expires-at", "allowed-hosts", "allowed-workflows")
+
+
+def _read_expiry(_: click.Context, __: click.Parameter, text: str | None) -> datetime | None:
+    return None if text is None else times.read_moment(text, "--expires-at")
+
 
 _data_options = options(
     click.option(
@@ -47,9 +57,12 @@ _short_option = click.option(
 )
 _metadata_options = options(
     click.option("--description", help="What the secret is for."),
-    click.option("--tag", "tags", multiple=True, help="A tag. Repeatable."),
+    click.option("--tag", "tags", multiple=True, callback=read_tags, help="A tag. Repeatable."),
     click.option(
-        "--expires-at", metavar="TIME", help="When it stops being handed out: 2027-01-31T00:00:00Z."
+        "--expires-at",
+        metavar="TIME",
+        callback=_read_expiry,
+        help="When it stops being handed out: 90d, 2027-01-31 or 2027-01-31T09:00:00Z.",
     ),
     click.option(
         "--allowed-host",
@@ -71,7 +84,7 @@ def secret() -> None:
     """Create, look at, change and delete secrets."""
 
 
-for command in (usage, history, rollback, undelete, destroy):
+for command in (usage, history, rollback, undelete, destroy, rename, copy, edit):
     secret.add_command(command)
 
 
@@ -155,25 +168,64 @@ def get(name: str, version: int | None, field: str | None, reveal: bool, as_json
 
 
 @secret.command("list")
+@click.argument("glob", required=False, metavar="[GLOB]")
 @click.option("--type", "type_name", shell_complete=complete_types, help="Only secrets of this type.")
 @click.option(
-    "--tag", "tags", multiple=True, help="Only secrets with this tag; if repeated, with all of the tags."
+    "--tag",
+    "tags",
+    multiple=True,
+    callback=read_tags,
+    help="Only secrets with this tag; if repeated, with all of the tags.",
 )
 @click.option(
     "--expiring",
-    metavar="SPAN",
-    help="Only secrets that have expired or expire within this time: 14d, 12h, 2w.",
+    metavar="TIME",
+    help="Only secrets that have expired or expire within this time or before it: 14d, 12h, 2w, 2027-01-31.",
 )
 @json_option
-def list_(type_name: str | None, tags: tuple[str, ...], expiring: str | None, as_json: bool) -> None:
-    """List the secrets: metadata only. Needs no master key."""
+def list_(
+    glob: str | None, type_name: str | None, tags: tuple[str, ...], expiring: str | None, as_json: bool
+) -> None:
+    """List the secrets: metadata only. GLOB chooses by name: 'prod-*'. Needs no master key."""
     from sealflow.service.describe import list_infos
 
+    limit = None if expiring is None else times.read_moment(expiring, "--expiring")
     with open_listing() as registry:
         infos = list_infos(registry, type_name, tags)
-    if expiring is not None:
-        limit = times.now() + read_span(expiring, "--expiring")
-        infos = [info for info in infos if info.metadata.policy.expired(limit)]
+    found = [
+        info
+        for info in infos
+        if (glob is None or fnmatchcase(info.name, glob))
+        and (limit is None or info.metadata.policy.expired(limit))
+    ]
+    _print_infos(found, as_json, "No secret matches." if infos or type_name or tags else _NONE_YET)
+
+
+@secret.command()
+@click.argument("text")
+@json_option
+def search(text: str, as_json: bool) -> None:
+    """List the secrets that have TEXT in their name, description or tags, in any case. Needs no master key."""
+    from sealflow.service.describe import list_infos
+
+    wanted = text.casefold()
+    with open_listing() as registry:
+        infos = list_infos(registry)
+    found = [
+        info
+        for info in infos
+        if any(
+            wanted in part.casefold()
+            for part in (info.name, info.metadata.description or "", *info.metadata.tags)
+        )
+    ]
+    _print_infos(found, as_json, "No secret matches." if infos else _NONE_YET)
+
+
+_NONE_YET = "There are no secrets here yet."
+
+
+def _print_infos(infos: Iterable[SecretInfo], as_json: bool, none: str) -> None:
     found = [info.to_dict() for info in infos]
     if as_json:
         print_json(found)
@@ -192,10 +244,7 @@ def list_(type_name: str | None, tags: tuple[str, ...], expiring: str | None, as
         ]
         print_table(("NAME", "TYPE", "VERSION", "TAGS", "UPDATED", "EXPIRES", "DESCRIPTION"), rows)
     else:
-        click.echo(
-            "There are no secrets here yet." if not (type_name or tags or expiring) else "No secret matches.",
-            err=True,
-        )
+        click.echo(none, err=True)
 
 
 @secret.command()

@@ -20,11 +20,11 @@ from sealflow.errors import (
 from sealflow.model import times
 from sealflow.model.fields import field_of
 from sealflow.model.json_value import copied
-from sealflow.model.names import is_name
+from sealflow.model.names import check_secret_name, is_name
 from sealflow.model.places import references_in, spelled_path, substituted
 from sealflow.model.policy import Policy
 from sealflow.model.secret import Secret, SecretData, SecretInfo, SecretVersion
-from sealflow.model.stored import StoredSecret
+from sealflow.model.stored import StoredSecret, StoredVersion
 from sealflow.service.access import StoreAccess
 from sealflow.service.describe import info_of, list_infos, read_policy, stored_info
 from sealflow.service.drafts import Draft, checked_description, checked_tags
@@ -119,11 +119,7 @@ class SecretService:
             self._cipher.refresh()
             old = transaction.load(name)
             if old is not None and old.deleted_at is None:
-                raise SecretExistsError(
-                    f"the secret {name!r} exists",
-                    hint="Update it, delete it first, or choose another name",
-                    secret=name,
-                )
+                raise _exists(name)
             info = self._access.save_draft(transaction, draft, old)
         self._audited("create", name, info.version, now=True)
         return info
@@ -240,6 +236,55 @@ class SecretService:
         self._audited("update", name, secret.current.version, now=True)
         return stored_info(secret)
 
+    @without_locals
+    def copy_secret(self, name: str, new_name: str) -> SecretInfo:
+        """Store what ``name`` holds now, with its metadata and policy, as the new secret ``new_name``.
+
+        Raises SecretNotFoundError, and SecretExistsError when the new name is in use.
+        """
+        check_secret_name(new_name)
+        with self._registry.transaction() as transaction:
+            self._cipher.refresh()
+            old = self._loaded(transaction, name, None)
+            target = transaction.load(new_name)
+            if target is not None and target.deleted_at is None:
+                raise _exists(new_name)
+            current = old.current
+            fields = self._cipher.open_fields(old.place(current), current.record)
+            policy = read_policy(current.policy, name)
+            draft = Draft(new_name, current.type, fields, policy, old.description, old.tags)
+            info = self._access.save_draft(transaction, draft, target)
+        self._audited("copy", name, current.version, now=True)
+        self._audited("create", new_name, info.version, now=True)
+        return info
+
+    @without_locals
+    def rename_secret(self, name: str, new_name: str) -> SecretInfo:
+        """Give a secret another name, with all its versions: each is encrypted again, as a record is bound to its name.
+
+        Raises SecretNotFoundError, and SecretExistsError when the new name is in use, also by a deleted secret.
+        """
+        check_secret_name(new_name)
+        with self._registry.transaction() as transaction:
+            self._cipher.refresh()
+            old = self._loaded(transaction, name, None)
+            if transaction.load(new_name) is not None:
+                raise _exists(new_name)
+            secret = old._replace(name=new_name, updated_at=times.to_text(times.now()))
+            versions = tuple(self._resealed(old, secret, kept) for kept in old.versions)
+            transaction.remove(name)
+            transaction.save(secret._replace(versions=versions))
+        both = ((name, old.current.version, "local"), (new_name, old.current.version, "local"))
+        self._access.record(Event("rename", both), now=True)
+        return stored_info(secret)
+
+    def _resealed(self, old: StoredSecret, new: StoredSecret, kept: StoredVersion) -> StoredVersion:
+        """Return a version of ``old`` encrypted for its place in ``new``; a destroyed one stays destroyed."""
+        if kept.record is None:
+            return kept
+        plaintext = self._cipher.open(old.place(kept), kept.record)
+        return kept._replace(record=self._cipher.seal(new.place(kept), plaintext))
+
     def delete_secret(self, name: str, *, expected_version: int | None = None) -> None:
         """Delete the secret: it is no longer listed, read or resolved. Its versions stay until they are destroyed."""
         with self._registry.transaction() as transaction:
@@ -355,3 +400,11 @@ class SecretService:
         else:
             message, hint = f"there is no secret {shown(name)}", closest(str(name), names, what="secrets")
         return SecretNotFoundError(message, hint=hint, secret=str(name))
+
+
+def _exists(name: str) -> SecretExistsError:
+    return SecretExistsError(
+        f"the secret {name!r} exists",
+        hint="Update it, choose another name, or delete it first (for rename: destroy it)",
+        secret=name,
+    )
