@@ -88,7 +88,7 @@ def test_what_is_not_json_is_refused_without_repeating_it(cli, one_secret, edito
 
 
 def test_a_field_that_the_type_does_not_know_is_refused(cli, one_secret, editor):
-    editor('path.write_text(\'{"valu": "some-text"}\')')
+    editor('path.write_text(\'{"other": "some-text"}\')')
     assert "is missing" in cli("secret", "edit", "a").err
     assert version_of(cli) == 1
 

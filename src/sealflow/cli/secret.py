@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -18,17 +17,16 @@ from sealflow.cli.common import (
     options,
     print_json,
     print_table,
-    read_input,
-    read_json,
     read_tags,
 )
 from sealflow.cli.completion import complete_types, name_argument
 from sealflow.cli.edit import edit
+from sealflow.cli.prompts import given_fields
 from sealflow.cli.rename import copy, rename
 from sealflow.cli.usage import usage
 from sealflow.cli.versions import destroy, history, rollback, undelete
-from sealflow.errors import SecretValidationError
 from sealflow.model import times
+from sealflow.model.names import canonical_type
 
 if TYPE_CHECKING:
     from sealflow.model.secret import SecretInfo
@@ -45,8 +43,9 @@ _data_options = options(
         "--field",
         "fields",
         multiple=True,
-        metavar="NAME[=@FILE]",
-        help="A field: NAME alone asks for its value without echo, NAME=@FILE reads it from a file. Repeatable.",
+        metavar="NAME[=@FILE|=@-]",
+        help="A field: NAME alone asks for its value without echo, NAME=@FILE reads it from a file, "
+        "NAME=@- from standard input. Repeatable.",
     ),
     click.option(
         "--from-json", metavar="-|@FILE", help="All fields as a JSON object, from standard input or a file."
@@ -112,7 +111,8 @@ def create(
 ) -> None:
     """Create the secret NAME.
 
-    Its values come from a prompt without echo, from files (--field NAME=@FILE), or as JSON on standard input.
+    Its values come from prompts, from files (--field NAME=@FILE), from standard input (--field NAME=@-), or as JSON
+    (--from-json -). A type with one required field takes it from standard input as it is.
     """
     from sealflow.model.types import type_model
     from sealflow.service.open_service import open_service
@@ -123,7 +123,8 @@ def create(
         if field.is_required() and key != "root"
     ]
     with open_service() as service:
-        data = _given_data(fields, from_json, required)
+        service.check_new_name(name)  # before anybody types a value
+        data = given_fields(fields, from_json, required, custom=canonical_type(type_name) == "custom")
         info = service.create_secret(
             name,
             type_name,
@@ -280,7 +281,7 @@ def update(
     with open_service() as service:
         if not fields and from_json is None and not changes:
             raise click.UsageError("there is nothing to change: give fields or metadata")
-        data = _given_data(fields, from_json, [])
+        data = given_fields(fields, from_json, []) if fields or from_json is not None else None
         if data is not None and from_json is None:
             current = service.get_secret(name)
             data = {**current.data, **data}
@@ -309,40 +310,6 @@ def delete(name: str, yes: bool, expected_version: int | None, as_json: bool) ->
         print_json({"name": name, "deleted": True})
     else:
         click.echo(f"Deleted {name}.")
-
-
-def _given_data(fields: tuple[str, ...], from_json: str | None, required: list[str]) -> dict[str, Any] | None:
-    """Return the fields that the user gives, or None when there are none to give."""
-    if from_json is not None:
-        if fields:
-            raise click.UsageError("--from-json and --field exclude each other")
-        data = read_json(read_input(from_json, "--from-json"), "--from-json")
-        if not isinstance(data, dict):
-            raise SecretValidationError(
-                "--from-json: the input is not a JSON object", hint='Give {"field": "value"}'
-            )
-        return data
-    wanted = [*fields, *([] if fields else required)]
-    return {name: value for name, value in map(_field, wanted)} if wanted else None  # noqa: C416 - mypy wants the names
-
-
-def _field(text: str) -> tuple[str, str]:
-    name, equals, source = text.partition("=")
-    if equals and not source.startswith("@"):
-        raise click.UsageError(
-            f"--field {name if name.isidentifier() else 'NAME'}=... would put a value on the command line, where every user of the machine sees it: "
-            "use --field NAME (asks without echo), --field NAME=@FILE, or --from-json -"
-        )
-    if equals:
-        value = read_input(source, f"--field {name}")
-        # Editors end a file with a line break that does not belong to a token; a PEM key keeps its own.
-        bare = value.removesuffix("\n").removesuffix("\r")
-        return name, value if "\n" in bare else bare
-    if not sys.stdin.isatty():
-        raise click.UsageError(
-            f"there is no terminal to ask for {name}: use --field NAME=@FILE, or --from-json -"
-        )
-    return name, click.prompt(name, hide_input=True, confirmation_prompt=False, err=True)
 
 
 def _print_done(info: SecretInfo, as_json: bool, done: str) -> None:

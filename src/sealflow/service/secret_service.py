@@ -236,6 +236,13 @@ class SecretService:
         self._audited("update", name, secret.current.version, now=True)
         return stored_info(secret)
 
+    def check_new_name(self, name: str) -> None:
+        """Raise what ``create_secret`` would for the name: a person is told before typing values."""
+        check_secret_name(name)
+        found = self._registry.load(name)
+        if found is not None and found.deleted_at is None:
+            raise _exists(name)
+
     @without_locals
     def copy_secret(self, name: str, new_name: str) -> SecretInfo:
         """Store what ``name`` holds now, with its metadata and policy, as the new secret ``new_name``.
