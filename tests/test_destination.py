@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 import socket
@@ -653,6 +654,101 @@ async def test_the_policy_holds_for_every_field_that_the_config_refers_to(servic
     node = await run(service, {"url": server.url, "query": {"q": f"{{{{secrets.s.{field}}}}}"}})
     assert node.error["type"] == "HostNotAllowedError"
     assert server.seen == []
+
+
+@pytest.fixture
+def bound(service, server):
+    """A service with a secret that only the first server may have."""
+    service.create_secret(
+        "bound", "api_key", {"value": "bound-hunter2"}, allowed_hosts=[f"127.0.0.1:{server.port}"]
+    )
+    return service
+
+
+@pytest.mark.parametrize(
+    "encode",
+    [
+        str,
+        lambda value: base64.b64encode(value.encode()).decode(),
+        lambda value: value.encode().hex(),
+        lambda value: "".join(f"%{byte:02X}" for byte in value.encode()),
+    ],
+)
+@pytest.mark.parametrize("place", ["/x?leak={}", "/{}", "/x?{}=1", "/x#{}"])
+async def test_a_redirect_does_not_carry_a_value_to_another_origin(
+    bound, server, second_server, place, encode
+):
+    location = second_server.url + place.format(encode("bound-hunter2"))
+    server.on("/a", redirect(302, location))
+    node = await run(bound, {"url": f"{server.url}/a", "auth": {"secret": "bound"}})
+    assert node.error["type"] == "HostNotAllowedError"
+    assert second_server.seen == []
+
+
+async def test_a_secret_does_not_come_back_with_a_second_redirect(bound, server, second_server):
+    server.on("/a", redirect(302, f"{second_server.url}/b"))
+    second_server.on("/b", redirect(302, f"{server.url}/c"))
+    node = await run(
+        bound,
+        {
+            "url": f"{server.url}/a",
+            "auth": {"secret": "bound"},
+            "headers": {"X-Mine": "{{secrets.bound.value}}"},
+        },
+    )
+    assert node.state == "completed"
+    (seen,) = [seen for seen in server.seen if seen.path == "/c"]
+    assert "bound-hunter2" not in str(seen)
+
+
+@pytest.mark.parametrize("status", [307, 308])
+async def test_a_body_with_a_bound_secret_is_not_redirected(bound, server, second_server, status):
+    server.on("/a", redirect(status, f"{second_server.url}/x"))
+    config = {"url": f"{server.url}/a", "method": "POST", "body": {"k": "{{secrets.bound.value}}"}}
+    node = await run(bound, config)
+    assert node.error["type"] == "HostNotAllowedError"
+    assert second_server.seen == []
+
+
+async def test_a_method_from_a_secret_is_not_redirected(service, server, second_server):
+    allowed = [f"127.0.0.1:{server.port}"]
+    service.create_secret("m", "custom", {"method": "PUT"}, allowed_hosts=allowed)
+    server.on("/a", redirect(307, f"{second_server.url}/x"))
+    node = await run(service, {"url": f"{server.url}/a", "method": "{{secrets.m.method}}"})
+    assert node.error["type"] == "HostNotAllowedError"
+    assert second_server.seen == []
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "[fd00:ec2::254]", "0.0.0.0"])
+async def test_a_redirect_of_a_bound_secret_does_not_lead_to_metadata(bound, server, host):
+    server.on("/a", redirect(302, f"http://{host}/latest/meta-data/"))
+    node = await run(bound, {"url": f"{server.url}/a", "auth": {"secret": "bound"}, "timeout": 2})
+    assert node.error["type"] == "HostNotAllowedError"
+
+
+async def test_a_redirect_to_another_port_does_not_lead_a_name_to_loopback(
+    service, server, second_server, names
+):
+    """The first answer of the name server is allowed by the policy, and the redirect has no part in that."""
+    names["api.example.com"] = ["127.0.0.1"]
+    hosts = [f"http://api.example.com:{server.port}", f"127.0.0.1:{server.port}"]
+    service.create_secret("k", "api_key", {"value": "rebinding-9"}, allowed_hosts=hosts)
+    server.on("/a", redirect(302, f"http://api.example.com:{second_server.port}/x"))
+    node = await run(service, {"url": f"http://api.example.com:{server.port}/a", "auth": {"secret": "k"}})
+    assert node.error["type"] == "HostNotAllowedError"
+    assert second_server.seen == []
+
+
+async def test_a_value_in_data_does_not_leave_with_a_redirect(bound, server, second_server):
+    """One node has the value in its config, and another gets it as data from the server that echoes it."""
+    server.on("/a", redirect(307, f"{second_server.url}/x"))
+    echo = {"type": "http-request", "config": {"url": f"{server.url}/echo", "auth": {"secret": "bound"}}}
+    node = await run(
+        bound, {"url": f"{server.url}/a", "method": "POST"}, links=["first.output -> n.body"], first=echo
+    )
+    assert node.error["type"] == "HostNotAllowedError"
+    assert server.at("/a")
+    assert second_server.seen == []
 
 
 async def test_inline_auth_headers_stay_at_their_origin(service, server, second_server):

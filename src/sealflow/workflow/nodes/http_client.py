@@ -45,7 +45,8 @@ class Request:
     ``headers``: by their names as given. ``private_headers``: names, in lower case, of those that hold a secret or
     came from ``auth``. ``body_is_secret``: the config put a secret into the body. ``data_names``: names of headers,
     query parameters and form fields that data chose. ``data_url``: the url as data wrote it, because a host is sent in
-    lower case. ``from_server``: a redirect chose the host.
+    lower case. ``from_server``: a redirect chose the host. ``left_origin``: a redirect led to another origin, so nothing
+    that the config filled from a secret is in the request any more; it does not come back with a redirect to the first origin.
     """
 
     method: str
@@ -57,6 +58,7 @@ class Request:
     data_names: tuple[str, ...] = field(default=(), repr=False)
     data_url: str = field(default="", repr=False)
     from_server: bool = False
+    left_origin: bool = False
 
     def text(self) -> str:
         """Return all that is sent, names included, to be searched for values; the url also as it reads decoded."""
@@ -175,7 +177,8 @@ def redirected(request: Request, status: int, location: str, holds_secret: Calla
         method = method if method == "HEAD" else "GET"
         body = None
         headers = {name: value for name, value in headers.items() if not name.lower().startswith("content-")}
-    if _origin(url) != _origin(request.url):
+    leaves = origin(url) != origin(request.url)
+    if leaves:
         headers = {
             name: value
             for name, value in headers.items()
@@ -201,11 +204,12 @@ def redirected(request: Request, status: int, location: str, holds_secret: Calla
         request.private_headers,
         request.body_is_secret,
         from_server=request.from_server or url.raw_host != request.url.raw_host,
+        left_origin=request.left_origin or leaves,
     )
 
 
-def _origin(url: URL) -> tuple[str, str | None, int | None]:
-    """The ASCII host, so that a host in another spelling is another origin; and http is another origin than https."""
+def origin(url: URL) -> tuple[str, str | None, int | None]:
+    """Return scheme, host and port. The ASCII host, so that a host in another spelling is another origin; and http is another origin than https."""
     return url.scheme, url.raw_host, url.port
 
 

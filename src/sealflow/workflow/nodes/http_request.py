@@ -127,10 +127,13 @@ def _transport(
 ) -> Transport:
     proxy = None if config.proxy is None else _proxy(config.proxy, context)
     others = tuple(field for field in HttpRequestConfig.model_fields if field != "proxy")
-    uses = context.uses if proxy is None else context.uses_in(*others)
+    config_uses = context.uses if proxy is None else context.uses_in(*others)
+    staying_uses = context.uses_in("method", "body_type")
+    """The secrets that a redirect to another origin does not take out of the request."""
     proxy_uses = () if proxy is None else context.uses_in("proxy")
 
     def admit(request: Request) -> aiohttp.ClientSession:
+        uses = staying_uses if request.left_origin else config_uses
         hop = Hop(
             request.url,
             proxy,
@@ -138,7 +141,7 @@ def _transport(
             config.insecure_http,
             next((value for name, value in request.headers.items() if name.lower() == "host"), None),
             url_from_input,
-            request.from_server,
+            request.from_server or (request.left_origin and bool(config_uses)),
         )
         if request.data_names:
             check_names(context.carried(lambda: "\n".join(request.data_names), "names", ()))
