@@ -96,9 +96,13 @@ class Transport:
 
 @dataclass(slots=True)
 class Response:
+    """An answer. ``url``: where it came from, behind all redirects. ``size``: the body's bytes, decompressed."""
+
     status: int
     headers: dict[str, str] = field(repr=False)
     body: Any = field(repr=False)
+    url: URL = field(repr=False)
+    size: int
 
 
 async def send(request: Request, transport: Transport) -> Response:
@@ -119,7 +123,7 @@ async def send(request: Request, transport: Transport) -> Response:
         ) as response:
             location = response.headers.get("Location") if response.status in _REDIRECTS else None
             if location is None or not transport.follow_redirects:
-                return await _read(response, transport.max_bytes)
+                return await _read(response, request.url, transport.max_bytes)
             request = redirected(request, response.status, location, transport.holds_secret)
     raise NetworkError("TooManyRedirects", f"the server redirected more than {transport.max_redirects} times")
 
@@ -213,7 +217,7 @@ def origin(url: URL) -> tuple[str, str | None, int | None]:
     return url.scheme, url.raw_host, url.port
 
 
-async def _read(response: aiohttp.ClientResponse, limit: int) -> Response:
+async def _read(response: aiohttp.ClientResponse, url: URL, limit: int) -> Response:
     chunks, size = [], 0
     async for chunk in response.content.iter_chunked(1 << 16):
         size += len(chunk)
@@ -229,6 +233,8 @@ async def _read(response: aiohttp.ClientResponse, limit: int) -> Response:
         response.status,
         headers,
         parsed_body(b"".join(chunks), response.headers.get("Content-Type", ""), response.charset),
+        url,
+        size,
     )
 
 

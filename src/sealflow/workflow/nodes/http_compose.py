@@ -37,10 +37,11 @@ _NOT_FROM_INPUT = {
 
 @dataclass(slots=True)
 class Composed:
-    """A request, and its url with every part masked that came from a secret."""
+    """A request, its url with every part masked that came from a secret, and the query parameters that did."""
 
     request: Request
     shown: URL | str = field(repr=False)
+    secret_query: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
 
 _PARTS = ("url", "headers", "query", "body")
@@ -158,8 +159,10 @@ def compose(
     shown = masked_url(context, base, written_url if url_is_secret else None)
     masked_query = [(name, MASK if name in secret_names else value) for name, value in query]
     if isinstance(shown, URL):
-        return Composed(request, shown.extend_query(masked_query) if query else shown)
-    return Composed(request, shown + ("?" + urlencode(masked_query, safe="*") if query else ""))
+        shown = shown.extend_query(masked_query) if query else shown
+    else:
+        shown += "?" + urlencode(masked_query, safe="*") if query else ""
+    return Composed(request, shown, tuple(item for item in query if item[0] in secret_names))
 
 
 def _url(config: HttpRequestConfig, parts: Mapping[str, Any]) -> URL:

@@ -12,6 +12,7 @@ from yarl import URL
 
 from sealflow.errors import NodeConfigError, PolicyError, SealflowError, attempt
 from sealflow.model import times
+from sealflow.model.places import find_references
 from sealflow.workflow.destination import Hop, check_hop, check_names
 from sealflow.workflow.node import BaseNode, NodeContext, Outputs, Retry
 from sealflow.workflow.node_config import NodeConfig
@@ -26,6 +27,7 @@ from sealflow.workflow.nodes.http_compose import (
     url_is_data,
 )
 from sealflow.workflow.nodes.http_expect import DEFAULT_EXPECT, Expect, is_expected, spelled
+from sealflow.workflow.nodes.http_pages import Pages, Paginate
 from sealflow.workflow.nodes.http_shown import shown_url
 
 if TYPE_CHECKING:
@@ -62,6 +64,7 @@ class HttpRequestConfig(NodeConfig):
     proxy: SecretStr | None = None
     insecure_http: bool = False
     expect: Expect = Field(default_factory=lambda: [*DEFAULT_EXPECT])
+    paginate: Paginate | None = None
     retry_statuses: list[int] = Field(default_factory=lambda: [429, 502, 503, 504])
 
 
@@ -74,7 +77,7 @@ class HttpRequestNode(BaseNode):
     Config: ClassVar[type[BaseModel]] = HttpRequestConfig
     url_fields: ClassVar[tuple[str, ...]] = ("url",)
     no_data: ClassVar[tuple[str, ...]] = (
-        "expect",
+        "expect", "paginate",
         "auth.type", "auth.header", "auth.secret", "proxy", "ca_file", "verify_tls", "insecure_http",
     )  # fmt: skip
     trusted_fields: ClassVar[tuple[str, ...]] = ("proxy", "ca_file", "verify_tls", "insecure_http")
@@ -83,6 +86,14 @@ class HttpRequestNode(BaseNode):
     def prepare(cls, config: dict[str, Any]) -> dict[str, Any]:
         if "auth" in config:
             config["auth"] = spelled_out(config["auth"])
+        for field in ("expect", "paginate"):
+            found = find_references(config.get(field))
+            if found:
+                raise NodeConfigError(
+                    f"{field} takes no references",
+                    hint="Write the value into the config",
+                    path=f"{field}.{found[0].path}".rstrip("."),
+                )
         return config
 
     async def process(self, context: NodeContext, config: HttpRequestConfig) -> Outputs:
@@ -92,39 +103,58 @@ class HttpRequestNode(BaseNode):
         made, problem = attempt(Exception, self._prepared_request, context, config)
         if made is None:
             raise _unsendable(problem)
-        composed, transport = made
-        response, failure = await _attempt_send(composed.request, transport, seconds=config.timeout)
+        composed, transport, pages = made
+        url = shown_url(composed.shown, context.masked)
+        described = {"url": url, "method": config.method, "timestamp": started}
+        request = composed.request if pages is None else pages.first_request()
+        while True:
+            response = await self._answer(context, config, request, transport, described)
+            if pages is None or not is_expected(response.status, config.expect):
+                return _answered(response, described, config.expect)
+            following, problem = attempt(Exception, pages.next_request, response)
+            if isinstance(problem, NetworkError):
+                return _unanswered(problem, described)
+            if problem is not None:
+                raise _unsendable(problem)
+            if following is None:
+                return _all_pages(response, described, pages)
+            request = following
+
+    async def _answer(
+        self,
+        context: NodeContext,
+        config: HttpRequestConfig,
+        request: Request,
+        transport: Transport,
+        described: dict[str, str],
+    ) -> Response:
+        """Return the answer to one request. Raises Retry with the outputs for what may be different next time."""
+        response, failure = await _attempt_send(request, transport, seconds=config.timeout)
         if isinstance(failure, PolicyError):
             context.note_denied(failure)
         if isinstance(failure, SealflowError):
             raise failure
-        described = {
-            "url": shown_url(composed.shown, context.masked),
-            "method": config.method,
-            "timestamp": started,
-        }
         if response is None:
             assert failure is not None
-            raise Retry(Outputs(error={"type": failure.kind, "message": str(failure), "request": described}))
+            raise Retry(_unanswered(failure, described))
         if response.status in config.retry_statuses:
             raise Retry(_answered(response, described, config.expect), _retry_after(response.headers))
-        return _answered(response, described, config.expect)
+        return response
 
     def _prepared_request(
         self, context: NodeContext, config: HttpRequestConfig
-    ) -> tuple[Composed, Transport]:
+    ) -> tuple[Composed, Transport, Pages | None]:
         is_condition = self.flow.when is not None
         parts = input_parts(context, is_condition=is_condition)
         check_error_is_used(context, config, parts, is_condition=is_condition)
         composed = compose(config, parts, context, self._written.get("url"))
-        return composed, _transport(
-            context, config, composed.request, url_from_input=url_is_data(context, parts)
-        )
+        pages = None
+        if config.paginate is not None:
+            pages = Pages(config.paginate, composed, config.max_response_bytes)
+        return composed, _transport(context, config, url_from_input=url_is_data(context, parts)), pages
 
 
-def _transport(
-    context: NodeContext, config: HttpRequestConfig, first: Request, *, url_from_input: bool
-) -> Transport:
+def _transport(context: NodeContext, config: HttpRequestConfig, *, url_from_input: bool) -> Transport:
     proxy = None if config.proxy is None else _proxy(config.proxy, context)
     others = tuple(field for field in HttpRequestConfig.model_fields if field != "proxy")
     config_uses = context.uses if proxy is None else context.uses_in(*others)
@@ -146,7 +176,7 @@ def _transport(
         if request.data_names:
             check_names(context.carried(lambda: "\n".join(request.data_names), "names", ()))
         guard = check_hop(hop, uses, context.carried(request.text, hop.key, uses), proxy_uses)
-        if request is first:  # a redirect to another origin carries none of them
+        if not request.left_origin:  # a redirect to another origin carries none of them
             context.note_sent(hop.key, uses)
         return context.resources.get("http", _sessions).get(guard)
 
@@ -222,6 +252,15 @@ def _answered(response: Response, described: dict[str, str], expect: Expect) -> 
             "response": answer,
         }
     )
+
+
+def _unanswered(failure: NetworkError, described: dict[str, str]) -> Outputs:
+    return Outputs(error={"type": failure.kind, "message": str(failure), "request": described})
+
+
+def _all_pages(last: Response, described: dict[str, str], pages: Pages) -> Outputs:
+    answer = {"status_code": last.status, "headers": last.headers, **pages.result(), "request": described}
+    return Outputs(output=answer)
 
 
 def _network_error(error: Exception) -> NetworkError | SealflowError:
