@@ -147,3 +147,43 @@ def test_a_function_that_is_a_node_can_still_be_called():
     assert doubled("ab") == "abab"
     assert doubled.__doc__ == "Return it twice."
     assert isinstance(doubled.node("n", {"text": "ab"}), sealflow.BaseNode)
+
+
+def test_a_method_is_not_made_a_node():
+    with pytest.raises(sealflow.WorkflowError, match="method"):
+
+        class Nodes:
+            @sealflow.node("method-node")
+            def run(self, text: str) -> str:
+                return text
+
+
+def test_a_secret_type_is_registered_by_decorating_its_model():
+    @sealflow.register_secret_type("decorated-type")
+    class Pin(sealflow.SecretFields):
+        pin: str
+
+    assert Pin.__name__ == "Pin"
+
+
+@pytest.mark.parametrize("name", sorted(literal_names("sealflow.errors")))
+def test_every_error_survives_pickling_with_its_attributes(name):
+    import pickle
+
+    kind = getattr(import_module("sealflow.errors"), name)
+    if not (isinstance(kind, type) and issubclass(kind, sealflow.SealflowError)):
+        pytest.skip("it is not an error")
+    extra = {"column": 3} if kind is ReferenceSyntaxError else {}
+    error = kind("what", hint="do", path="a.b", **extra)
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), again.__dict__) == (kind, str(error), error.__dict__)
+
+
+def test_an_error_class_that_calls_no_init_of_ours_can_be_shown_and_placed():
+    class Bare(sealflow.ProviderError):
+        def __init__(self, code: int) -> None:
+            self.code = code
+
+    error = Bare(7).placed("somewhere", path="a")
+    assert (error.code, error.path) == (7, "a")
+    assert "somewhere" in str(error)

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+import sealflow
 from sealflow import (
     FieldNotFoundError,
     ProviderDeniedError,
@@ -272,3 +273,19 @@ async def test_names_of_nested_fields_are_not_in_the_hint():
         with pytest.raises(FieldNotFoundError) as caught:
             await resolver.resolve_config({"k": "{{secrets.a.users.hunter}}"})
     assert "hunter2" not in str(caught.value)
+
+
+async def test_any_error_of_a_provider_other_than_unavailable_ends_the_search(service):
+    class LoginFailedError(sealflow.ProviderError):
+        pass
+
+    class Failing(sealflow.ExternalSecretProvider):
+        name = "failing"
+
+        async def get_secret(self, name):
+            raise LoginFailedError("the login failed", hint="Log in")
+
+    service.create_secret("github", "bearer_token", {"token": "an-older-local-value"})
+    async with sealflow.Resolver(service, [Failing()]) as resolver:
+        with pytest.raises(LoginFailedError):
+            await resolver.resolve("github", "token")

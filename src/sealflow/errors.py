@@ -13,7 +13,7 @@ import functools
 import sys
 import traceback
 from collections.abc import Callable
-from typing import ParamSpec, Self, TypeVar, TypeVarTuple
+from typing import Any, ParamSpec, Self, TypeVar, TypeVarTuple
 
 from sealflow.wording import without_keys
 
@@ -71,6 +71,11 @@ class SealflowError(Exception):
     Retried: no, except as the classes below say.
     """
 
+    hint: str | None = None
+    secret: str | None = None
+    field: str | None = None
+    path: str | None = None
+
     def __init__(
         self,
         message: str,
@@ -89,7 +94,7 @@ class SealflowError(Exception):
     @property
     def message(self) -> str:
         """What is wrong, without the place and the hint."""
-        return str(self.args[0])
+        return str(self.args[0]) if self.args else type(self).__name__
 
     def placed(
         self,
@@ -113,11 +118,22 @@ class SealflowError(Exception):
                 setattr(copy, name, without_keys(value))
         return copy
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the class, the message and the attributes, whatever arguments a subclass takes."""
+        return _restored, (type(self), self.args, self.__dict__)
+
     def __str__(self) -> str:
         text = " ".join(self.message.split("\n"))
         if self.path:
             text = f"{self.path}: {text}"
         return f"{text}. {self.hint}" if self.hint else text
+
+
+def _restored(kind: type[SealflowError], args: tuple[Any, ...], attributes: dict[str, Any]) -> SealflowError:
+    error = Exception.__new__(kind)
+    error.args = args
+    error.__dict__.update(attributes)
+    return error
 
 
 class SettingsError(SealflowError):

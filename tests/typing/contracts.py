@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import pytest
+
 from sealflow import ExternalSecretProvider, SecretRegistry
 from sealflow.testing import ProviderContract, StoreContract
 
@@ -15,8 +17,21 @@ def make_store_tests(store: type[SecretRegistry]) -> type[StoreContract]:
     return TestMyStore
 
 
+class Kept(ExternalSecretProvider):
+    """Keeps one secret in memory."""
+
+    def __init__(self, name: str, fields: dict[str, Any]) -> None:
+        self.name = "kept"
+        self._secrets = {name: fields}
+
+    async def get_secret(self, name: str) -> dict[str, Any] | None:
+        found = self._secrets.get(name)
+        return None if found is None else dict(found)
+
+
 class TestMyProvider(ProviderContract):
     fields: ClassVar[dict[str, Any]] = {"value": "text"}
 
-    async def make(self) -> ExternalSecretProvider:
-        raise NotImplementedError
+    @pytest.fixture
+    async def provider(self) -> ExternalSecretProvider:
+        return Kept("contract", self.fields)

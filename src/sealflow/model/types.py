@@ -7,9 +7,9 @@ listing secrets do not need it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar, overload
 
 from pydantic import (
     AfterValidator,
@@ -31,6 +31,9 @@ from sealflow.wording import shown
 
 MAX_DATA_BYTES = 1 << 20  # a mebibyte of canonical JSON, as much as Vault takes by default
 _MAX_DEPTH = 32
+
+
+_Model = TypeVar("_Model", bound=type[BaseModel])
 
 
 def _encodable(text: str) -> str:
@@ -101,13 +104,23 @@ TYPES: Plugins[type[BaseModel]] = Plugins(
 )
 
 
-def register_secret_type(name: str, model: type[BaseModel]) -> None:
+@overload
+def register_secret_type(name: str, model: _Model) -> _Model: ...
+@overload
+def register_secret_type(name: str) -> Callable[[_Model], _Model]: ...
+def register_secret_type(name: str, model: _Model | None = None) -> _Model | Callable[[_Model], _Model]:
     """Make ``name`` a secret type with the fields of ``model`` (subclass SecretFields for the usual strictness).
 
-    Packages do the same with an entry point in the group ``sealflow.secret_types`` whose value is the model.
-    Raises SecretValidationError when the name is taken by another model or breaks the name grammar.
+    Without ``model`` it is a class decorator: ``@register_secret_type("webhook")``. Packages do the same with an entry
+    point in the group ``sealflow.secret_types`` whose value is the model. Raises SecretValidationError when the name
+    is taken by another model or breaks the name grammar.
     """
-    TYPES.register(canonical_type(name), model)
+
+    def register(model: _Model) -> _Model:
+        TYPES.register(canonical_type(name), model)
+        return model
+
+    return register if model is None else register(model)
 
 
 def secret_type_names() -> tuple[str, ...]:

@@ -6,10 +6,10 @@ import asyncio
 import logging
 from collections.abc import Iterable, Sequence
 
-from sealflow.errors import ProviderUnavailableError, SealflowError, SecretNotFoundError
+from sealflow.errors import ProviderError, ProviderUnavailableError, SealflowError, SecretNotFoundError
 from sealflow.providers.base import ExternalSecretProvider, Found
 from sealflow.resolver.local import LOCAL, LocalStore
-from sealflow.resolver.provider_source import ProviderSource, denied_or_malformed
+from sealflow.resolver.provider_source import ProviderSource, ends_search
 from sealflow.wording import closest, shown
 
 log = logging.getLogger("sealflow.resolver")
@@ -79,7 +79,7 @@ class Chain:
             outcome = outcomes[key[1]]
             if isinstance(outcome, Found):
                 search.found(key, outcome)
-            elif outcome is not None and denied_or_malformed(outcome):
+            elif isinstance(outcome, ProviderError) and ends_search(outcome):
                 search.answers[key] = outcome
             else:
                 search.note(key, source.name, outcome)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sealflow.config import find_config, load_config
-from sealflow.errors import MasterKeyError, ReferenceSyntaxError, StoreUnavailableError
+from sealflow.errors import MasterKeyError, ReferenceSyntaxError, StoreUnavailableError, attempt
 from sealflow.model.references import parse
 from sealflow.providers.kinds import make_provider
 from sealflow.providers.options import provider_settings
@@ -64,13 +64,25 @@ def get(reference: str, *, config: str | os.PathLike[str] | None = None) -> Any:
     Raises ReferenceSyntaxError, SecretNotFoundError, FieldNotFoundError, SecretExpiredError, WorkflowNotAllowedError,
     ProviderError, MasterKeyError, StoreError, TamperedError, SettingsError.
     """
-    text = "{{secrets." + reference.strip() + "}}"
-    if parse(text).single is None:
-        raise ReferenceSyntaxError(
-            f"{shown(reference)} is not one reference", column=1, hint="Give NAME.FIELD"
-        )
+    text = _reference_text(reference)
     with opened_resolver(config) as resolver:
         try:
             return resolver.resolve_config_sync(text)
         finally:
             resolver.close_sync()
+
+
+_BEFORE = "{{secrets."
+
+
+def _reference_text(reference: str) -> str:
+    """Return the whole reference that ``get`` was given the inside of. Columns count in what the caller wrote."""
+    hint = "Give NAME.FIELD, such as github.token, without braces"
+    if not isinstance(reference, str) or reference.lstrip().startswith("{{"):
+        raise ReferenceSyntaxError(f"{shown(reference)} is not NAME.FIELD", column=1, hint=hint)
+    text = _BEFORE + reference + "}}"
+    template, error = attempt(ReferenceSyntaxError, parse, text)
+    if template is None or template.single is None:
+        column = max(error.column - len(_BEFORE), 1) if error is not None else 1
+        raise ReferenceSyntaxError(f"{shown(reference)} is not NAME.FIELD", column=column, hint=hint)
+    return text

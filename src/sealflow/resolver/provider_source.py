@@ -16,7 +16,6 @@ from tenacity import (
 )
 
 from sealflow.errors import (
-    ProviderDeniedError,
     ProviderError,
     ProviderMalformedError,
     ProviderUnavailableError,
@@ -30,7 +29,7 @@ BREAK_AFTER = 5
 BREAK_SECONDS = 10.0
 
 Outcome = Found | ProviderError | None
-"""Found, an error of the three kinds, or None: there is no such secret."""
+"""Found, the provider's error, or None: there is no such secret."""
 
 
 class _Kept(NamedTuple):
@@ -193,6 +192,9 @@ class ProviderSource:
         return answer
 
 
-def denied_or_malformed(outcome: Outcome) -> bool:
-    """Whether an outcome ends the search: an older value elsewhere must not take its place."""
-    return isinstance(outcome, ProviderDeniedError | ProviderMalformedError)
+def ends_search(outcome: Outcome) -> bool:
+    """Whether an outcome is an error that ends the search, as every one does other than ProviderUnavailableError.
+
+    An older value elsewhere must not take the place of the one that was refused or could not be read.
+    """
+    return isinstance(outcome, ProviderError) and not isinstance(outcome, ProviderUnavailableError)

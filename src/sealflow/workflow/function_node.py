@@ -10,6 +10,7 @@ from typing import Any, Generic, ParamSpec, TypeVar
 
 from pydantic import BaseModel, ConfigDict, create_model
 
+from sealflow.errors import WorkflowError
 from sealflow.workflow.flow import Flow
 from sealflow.workflow.node import DEFAULT_INPUT, DEFAULT_OUTPUT, BaseNode, NodeContext, RetryPolicy
 from sealflow.workflow.node_types import register_node
@@ -72,6 +73,7 @@ class NodeFunction(Generic[_Parameters, _Result]):
     def __init__(self, function: Callable[_Parameters, _Result], node_class: type[BaseNode]) -> None:
         """``node_class``: the node type that was made of ``function``."""
         functools.update_wrapper(self, function)
+        self.__name__: str = getattr(function, "__name__", node_class.type_name)
         self.function = function
         self.node_class = node_class
 
@@ -109,6 +111,11 @@ def node(
             return await call(function, context, {key: getattr(config, key) for key in _fields(config)})
 
         function_name = getattr(function, "__name__", name)
+        if next(iter(inspect.signature(function).parameters), "") in ("self", "cls"):
+            raise WorkflowError(
+                f"{function_name} is a method, and a node type is made of a function",
+                hint="Write a class with BaseNode and @register_node",
+            )
         attributes = {
             "type_name": name,
             "inputs": inputs,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, cast
+from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -22,9 +22,6 @@ from sealflow.workflow.flow import ELSE_PORT, Flow
 from sealflow.workflow.node_config import NodeConfig, check_written, validated
 
 __all__ = ["BaseNode", "NodeConfig", "NodeContext", "Outputs", "Retry", "RetryPolicy"]
-
-if TYPE_CHECKING:
-    from sealflow.workflow.workflow import Workflow
 
 ERROR_PORT = "error"
 DEFAULT_INPUT = "input"
@@ -85,7 +82,8 @@ class Resources:
             await self._held.popitem()[1].close()
 
 
-RunNested = Callable[["Workflow", Any], Awaitable[dict[str, Any]]]
+RunNested = Callable[[Any, Any], Awaitable[dict[str, Any]]]
+"""Takes a Workflow and its inputs, and gives the outputs of its end nodes by name."""
 
 
 class NodeContext:
