@@ -175,7 +175,7 @@ class AuditLog:
                 os.close(descriptor)
 
     def _begin(self, moment: float, event: Event) -> str:
-        """Return what the lines of one event have in common; put together by hand, as each read waits for it."""
+        """Return what the lines of one event have in common; built by hand, because json.dumps would slow every read."""
         stamp = datetime.fromtimestamp(moment, UTC).replace(tzinfo=None).isoformat()
         return (
             f'{{"time":"{stamp}Z","actor":{_json(self._actor)},"action":{_json(event.action)},'
@@ -184,7 +184,7 @@ class AuditLog:
         )
 
     def _catch_up(self, descriptor: int, count: int, previous: str) -> tuple[int, str]:
-        """Follow lines that a killed process wrote and did not count; cut off half a line."""
+        """Count lines that a killed process wrote but did not record in the head; cut off half a line."""
         if os.fstat(descriptor).st_size == self._head_size():
             return count, previous
         number, size, last = 0, 0, b""
@@ -236,7 +236,7 @@ class AuditLog:
         try:
             self.flush()
         except AuditError:
-            self._failed = True  # said to whoever asked for a value
+            self._failed = True  # whoever asked for a value gets the error
 
 
 def _write_all(descriptor: int, content: bytes) -> None:

@@ -83,7 +83,7 @@ def read_input(source: str, option: str) -> str:
             f"{option} takes - (standard input) or @FILE: a value on a command line is seen by every user of the machine"
         )
     if len(content) > MAX_INPUT:
-        raise SealflowError(f"{option}: the input is larger than 8 MiB", hint="Give less")
+        raise SealflowError(f"{option}: the input is larger than 8 MiB", hint="The limit is 8 MiB")
     return decoded(content, option)
 
 

@@ -78,7 +78,7 @@ def _read(file: Path) -> dict[str, Any]:
     with file.open("rb") as opened:
         content = opened.read(MAX_INPUT + 1)
     if len(content) > MAX_INPUT:
-        raise SealflowError("the edited file is larger than 8 MiB", hint="Give less")
+        raise SealflowError("the edited file is larger than 8 MiB", hint="The limit is 8 MiB")
     data = read_json(decoded(content, "the edited file"), "the edited file")
     if not isinstance(data, dict):
         raise SecretValidationError(

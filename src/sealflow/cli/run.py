@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 )
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds for the whole run.")
 @click.option(
-    "--strict", is_flag=True, help="No effect: an error that no link takes up always fails its node."
+    "--strict", is_flag=True, help="No effect: data on an error port without a link always fails its node."
 )
 @click.option(
     "--log-level",
@@ -105,7 +105,7 @@ def run(
 
 
 def _load(file: Path, config: Path | None) -> Workflow:
-    """Load the workflow as what its folder makes it: the owner's, or a stranger's."""
+    """Load the workflow; it is trusted only if its folder is."""
     from sealflow.workflow.workflow import Workflow
 
     problem = find_file_problem(file)

@@ -1,4 +1,4 @@
-"""KeySeal: what a holder of the master key says of a store's journal, so that the store itself needs no key."""
+"""KeySeal: seals a store's journal with the master key, so that the store itself needs no key."""
 
 from __future__ import annotations
 

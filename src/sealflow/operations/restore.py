@@ -37,7 +37,7 @@ from sealflow.stores.select import (
 
 @without_locals
 def restore_from(path: Path, settings: Settings, sources: Sequence[KeySource]) -> BackupInfo:
-    """Make the store what the backup holds: all of it, or, when it is killed, what was there before.
+    """Replace the store's contents with the backup's. If this is killed, the old contents remain.
 
     Everything is checked first. What was there is kept beside the store, as a backup of its own, or as the directory
     that it is where it cannot be read. Raises StoreUnavailableError when the store there is another one.
@@ -102,7 +102,7 @@ def _restore_new(path: Path, settings: Settings, backend: str, aside: Path | Non
 
 
 def _copy_trail(source: Folder, target: Folder) -> None:
-    """Copy the audit trail, which goes on."""
+    """Copy the audit trail; new lines are appended to it."""
     for name in (AUDIT_FILE, f"{AUDIT_FILE}.head"):
         if source.check_in_place(name) is not None:
             with (

@@ -50,7 +50,7 @@ def verify_backup(settings: Settings, path: Path, master_key: GivenKey = None) -
 
 
 def restore_backup(settings: Settings, path: Path, master_key: GivenKey = None) -> BackupInfo:
-    """Make the store what the backup holds: all of it or, when this is killed, what was there before.
+    """Replace the store's contents with the backup's. If this is killed, the old contents remain.
 
     Everything is checked before anything is changed, and what was there is kept beside the store: ``kept`` says where.
     Raises MissingMasterKeyError and what ``verify_backup`` raises, and StoreUnavailableError when ``settings`` lead to

@@ -1,4 +1,4 @@
-"""Files that no provider reads: the keys and the store of sealflow itself, and what the system says of processes."""
+"""Files that no provider reads: the keys and the store of sealflow itself, and /proc."""
 
 from __future__ import annotations
 

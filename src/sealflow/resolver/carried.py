@@ -34,7 +34,7 @@ class CarriedValues:
         self._sent: set[tuple[str, str, str]] = set()
 
     def note_sent(self, uses: Iterable[SecretUse], destination: str) -> None:
-        """Remember that secrets were let out to a destination: with data, they may go there again."""
+        """Record that secrets were sent to a destination: with data, they may go there again."""
         self._sent.update((use.name, use.source, destination) for use in uses)
 
     def find(

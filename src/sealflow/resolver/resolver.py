@@ -1,4 +1,4 @@
-"""Resolver and ExecutionScope: references become values, once an execution."""
+"""Resolver: resolves references, each once per execution."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sealflow.service.secret_service import SecretService
 
 @runtime_checkable
 class SecretResolver(Protocol):
-    """From reference to value. Raises the errors of SecretError, PolicyError, ProviderError, TamperedError."""
+    """From reference to value. Raises SecretError, PolicyError, ProviderError and their subclasses, and TamperedError."""
 
     async def resolve(self, name: str, field: str | None = None) -> Any:
         """Return the value of one field (a dotted path), or the mapping of all fields."""

@@ -134,7 +134,7 @@ class ExecutionScope:
         return found
 
     def note_sent(self, uses: Iterable[SecretUse], destination: str) -> None:
-        """Remember that secrets were let out to a destination: with data, they may go there again."""
+        """Record that secrets were sent to a destination: with data, they may go there again."""
         self._carried.note_sent(uses, destination)
 
     def carried(
@@ -145,7 +145,7 @@ class ExecutionScope:
         return self._carried.find(known, uses, request_text, destination)
 
     def note_denied(self, names: Iterable[str], node: str, outcome: str) -> None:
-        """Write into the audit trail that secrets were resolved and then not let out."""
+        """Write into the audit trail that secrets were resolved and then not sent."""
         self._note([(name, None, None) for name in names], node, outcome)
 
     def _note(

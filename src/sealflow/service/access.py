@@ -24,7 +24,7 @@ from sealflow.stores.registry import MAX_VERSIONS, RegistryTransaction, SecretRe
 
 
 class OpenedRecord(NamedTuple):
-    """A secret's fields, decrypted for this one reader, and the policy that binds them."""
+    """The decrypted fields of a secret, its policy and its version."""
 
     fields: dict[str, Any]
     policy: Policy

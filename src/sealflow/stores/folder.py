@@ -193,7 +193,7 @@ class Folder:
         return found
 
     def tighten(self, name: str) -> None:
-        """Take group's and others' bits from a file of ours, where it exists, has them, and has no other name."""
+        """Remove group and other permissions from a file of ours, if it exists, has them, and has no other name."""
         found = self.status(name)
         if found is None or not stat.S_ISREG(found.st_mode) or not found.st_mode & 0o077:
             return

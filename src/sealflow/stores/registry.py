@@ -54,7 +54,7 @@ class RegistryTransaction(Protocol):
 
 
 class JournalSeal(Protocol):
-    """What vouches for a store's own notes with the master key, so that a store can check them and know no key."""
+    """Signs and checks a store's journal with the master key, so that the store never sees the key."""
 
     def make(self, keyring: KeyringDocument, content: bytes) -> bytes:
         """Return a seal that only a holder of a key of ``keyring`` can make."""
@@ -168,7 +168,7 @@ class SecretRegistry(ABC):
         return []
 
     def vouch_with(self, seal: JournalSeal) -> None:  # noqa: B027 - a default
-        """Take what can vouch for the store's own notes; called when the master key is known.
+        """Receive the seal for the store's journal; called when the master key is known.
 
         A store that was interrupted and needs the key to finish does so now. By default nothing happens.
         """

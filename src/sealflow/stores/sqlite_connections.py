@@ -76,7 +76,7 @@ class Database:
             )
 
     def tighten(self) -> None:
-        """Take group's and others' bits from its files.
+        """Remove group and other permissions from its files.
 
         By path, right after the check: opening and closing the file would drop SQLite's locks (see ``connect``).
         """

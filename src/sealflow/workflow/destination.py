@@ -129,10 +129,10 @@ def check_hop(
 
 
 def check_names(names_carry: Iterable[SecretUse]) -> None:
-    """Refuse the secrets of which data has put a value into the name of a header, a query parameter or a form field."""
+    """Refuse the request if input data put a secret's value into the name of a header, a query parameter or a form field."""
     for use in names_carry:
         raise HostNotAllowedError(
-            f"input data has put a value of the secret {use.name!r} into the name of a header, query or form field",
+            f"input data put a value of the secret {use.name!r} into the name of a header, query parameter or form field",
             hint="Put the value where a value belongs; data never chooses a name that holds a secret",
             secret=use.name,
         )

@@ -166,7 +166,7 @@ class NodeContext:
         return self._scope.carried(request_text, uses, destination)
 
     def note_sent(self, destination: str, uses: Iterable[SecretUse]) -> None:
-        """Say that secrets of this node are let out to a destination."""
+        """Record that secrets of this node were sent to a destination."""
         self._scope.note_sent(uses, destination)
 
     def note_denied(self, error: PolicyError) -> None:

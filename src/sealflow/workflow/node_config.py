@@ -25,7 +25,7 @@ class NodeConfig(BaseModel):
 
 
 def check_written(model: type[BaseModel], written: Any, node: str) -> None:
-    """Check a config as it is written. Raises NodeConfigError for the first problem that no reference can mend."""
+    """Check a config as it is written. Raises NodeConfigError for the first problem that resolving references cannot fix."""
     for problem in validate(model, copied(written))[1]:
         if not _a_reference_decides(written, problem.loc, problem.kind):
             raise NodeConfigError(

@@ -32,7 +32,7 @@ class TransformNode(BaseNode):
         found = [*references_in(config), *data_in(config)]
         if found:
             raise NodeConfigError(
-                "an expression takes no references and no data from elsewhere",
+                "an expression cannot contain references or data templates",
                 hint="Use a secret in the node that needs it, such as http-request; link the data to this node's input",
                 path=spelled_path(found[0][0]),
             )
