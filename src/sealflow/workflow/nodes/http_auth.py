@@ -1,4 +1,4 @@
-"""The HTTP node's ``auth``: five forms, and the headers that each of them sends."""
+"""The HTTP node's ``auth``: six forms, and the headers that each of them sends."""
 
 from __future__ import annotations
 
@@ -28,6 +28,14 @@ class NoAuth(NodeConfig):
 
 class BasicAuth(NodeConfig):
     type: Literal["basic"]
+    username: SecretStr
+    password: SecretStr
+
+
+class DigestAuth(NodeConfig):
+    """RFC 7616: the password is not sent, only an answer to the server's challenge (see http_digest)."""
+
+    type: Literal["digest"]
     username: SecretStr
     password: SecretStr
 
@@ -64,6 +72,7 @@ def _form(value: Any) -> str:
         return "secret" if "secret" in value else str(value.get("type"))
     forms: dict[type[Any], str] = {
         BasicAuth: "basic",
+        DigestAuth: "digest",
         BearerAuth: "bearer",
         HeadersAuth: "headers",
         SecretAuth: "secret",
@@ -74,13 +83,15 @@ def _form(value: Any) -> str:
 Auth = Annotated[
     Annotated[NoAuth, Tag("none")]
     | Annotated[BasicAuth, Tag("basic")]
+    | Annotated[DigestAuth, Tag("digest")]
     | Annotated[BearerAuth, Tag("bearer")]
     | Annotated[HeadersAuth, Tag("headers")]
     | Annotated[SecretAuth, Tag("secret")],
     Discriminator(
         _form,
         custom_error_type="auth_form",
-        custom_error_message="auth is one of {type: none}, {type: basic, username, password}, {type: bearer, token}, "
+        custom_error_message="auth is one of {type: none}, {type: basic, username, password}, "
+        "{type: digest, username, password}, {type: bearer, token}, "
         "{type: headers, headers: {...}}, {secret: NAME}",
     ),
 ]
@@ -105,7 +116,9 @@ def spelled_out(auth: Any) -> Any:
     return {**auth, "secret": text}
 
 
-def auth_headers(auth: NoAuth | BasicAuth | BearerAuth | HeadersAuth | SecretAuth) -> dict[str, str]:
+def auth_headers(
+    auth: NoAuth | BasicAuth | DigestAuth | BearerAuth | HeadersAuth | SecretAuth,
+) -> dict[str, str]:
     """Return the headers to send, revealed."""
     if isinstance(auth, BasicAuth):
         return {"Authorization": basic(auth.username, auth.password)}
@@ -120,14 +133,19 @@ def auth_headers(auth: NoAuth | BasicAuth | BearerAuth | HeadersAuth | SecretAut
 
 def basic(username: SecretStr, password: SecretStr) -> str:
     """Return the value of a Basic header (RFC 7617, UTF-8)."""
+    pair = f"{checked_username(username)}:{password.get_secret_value()}"
+    return "Basic " + base64.b64encode(pair.encode()).decode()
+
+
+def checked_username(username: SecretStr) -> str:
+    """Return the name, revealed. Raises NodeConfigError for one that no server could read."""
     if ":" in username.get_secret_value():
         raise NodeConfigError(
-            "a username for Basic auth must not contain a colon (RFC 7617)",
+            "a username for Basic and Digest auth must not contain a colon (RFC 7617)",
             hint="Correct the username",
             path="auth.username",
         )
-    pair = f"{username.get_secret_value()}:{password.get_secret_value()}"
-    return "Basic " + base64.b64encode(pair.encode()).decode()
+    return username.get_secret_value()
 
 
 def _by_fields(auth: SecretAuth) -> dict[str, str]:

@@ -82,7 +82,7 @@ class Transport:
     """How requests are sent.
 
     ``admit(request)`` returns the session for a hop, or raises if the hop is not allowed; ``holds_secret`` finds
-    values in a string.
+    values in a string. ``middlewares``: answer the challenges of the first origin.
     """
 
     admit: Callable[[Request], aiohttp.ClientSession]
@@ -92,6 +92,7 @@ class Transport:
     max_bytes: int
     tls: ssl.SSLContext | bool
     proxy: URL | None = field(repr=False)
+    middlewares: tuple[aiohttp.ClientMiddlewareType, ...] = field(default=(), repr=False)
 
 
 @dataclass(slots=True)
@@ -120,6 +121,7 @@ async def send(request: Request, transport: Transport) -> Response:
             allow_redirects=False,
             ssl=transport.tls,
             proxy=transport.proxy,
+            middlewares=() if request.left_origin else transport.middlewares,
         ) as response:
             location = response.headers.get("Location") if response.status in _REDIRECTS else None
             if location is None or not transport.follow_redirects:

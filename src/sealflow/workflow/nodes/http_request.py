@@ -26,6 +26,7 @@ from sealflow.workflow.nodes.http_compose import (
     input_parts,
     url_is_data,
 )
+from sealflow.workflow.nodes.http_digest import digest_middlewares
 from sealflow.workflow.nodes.http_expect import DEFAULT_EXPECT, Expect, is_expected, spelled
 from sealflow.workflow.nodes.http_pages import Pages, Paginate
 from sealflow.workflow.nodes.http_shown import shown_url
@@ -188,6 +189,7 @@ def _transport(context: NodeContext, config: HttpRequestConfig, *, url_from_inpu
         config.max_response_bytes,
         _tls(config),
         proxy,
+        digest_middlewares(config.auth, context.learn),
     )
 
 
