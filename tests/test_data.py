@@ -172,6 +172,8 @@ def test_data_never_chooses_scheme_host_or_port(url):
         {"auth": {"type": "{{input.type}}"}},
         {"auth": {"secret": "{{input.name}}"}},
         {"auth": {"secret": "key", "header": "{{input.header}}"}},
+        {"auth": {"type": "headers", "headers": "{{input.headers}}"}},
+        {"url": "https://example.com/%2{{input.x}}"},
         {"proxy": "{{input.proxy}}"},
         {"ca_file": "{{input.file}}"},
         {"verify_tls": "{{input.verify}}"},
@@ -223,5 +225,28 @@ async def test_a_url_that_is_data_as_a_whole_needs_allowed_hosts(server, service
     execution = await run_workflow(
         Workflow("w", [HttpRequestNode("n", config)]), {"x": 1, "url": server.url}, service=service
     )
+    assert execution.nodes["n"].error["type"] == "HostNotAllowedError"
+    assert server.seen == []
+
+
+@pytest.mark.parametrize("name", ["Host", "Connection", "Expect", "Proxy-Authorization"])
+@pytest.mark.parametrize("whole", [True, False])
+async def test_data_never_sets_a_header_that_steers_the_request(server, name, whole):
+    headers = "{{input.h}}" if whole else {name: "{{input.v}}"}
+    node = HttpRequestNode("n", {"url": server.url, "headers": headers})
+    execution = await run_workflow(
+        Workflow("w", [node]), {"x": 1, "h": {name: "close, Authorization"}, "v": "close, Authorization"}
+    )
+    assert execution.nodes["n"].error["type"] == "NodeConfigError"
+    assert server.seen == []
+
+
+async def test_data_puts_no_secret_into_the_name_of_a_form_field_written_by_hand(server, service):
+    service.create_secret(
+        "github", "bearer_token", {"token": "a-token-of-github"}, allowed_hosts=["127.0.0.1"]
+    )
+    first = Keep("first", {"value": "{{secrets.github.token}}"})
+    config = {"method": "POST", "url": server.url, "body_type": "raw", "body": "{{nodes.first}}=1"}
+    execution = await run_workflow(Workflow("w", [first, HttpRequestNode("n", config)]), service=service)
     assert execution.nodes["n"].error["type"] == "HostNotAllowedError"
     assert server.seen == []

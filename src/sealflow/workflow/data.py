@@ -18,6 +18,7 @@ from sealflow.model.places import Place, data_in, inserted_data, parsed_at, spel
 from sealflow.model.references import DataPath
 
 _AUTHORITY = re.compile(r"https?://[^/?#]+[/?#]", re.IGNORECASE)
+_PARTIAL_ESCAPE = re.compile(r"%[0-9A-Fa-f]?$")
 _OURS = ("WORKFLOW_SECRETS_", "SEALFLOW_")
 
 
@@ -109,6 +110,12 @@ def _check_url(text: str, item: FoundData) -> None:
         if isinstance(part, DataPath):
             break
         before += part if isinstance(part, str) else "x"
+    if _PARTIAL_ESCAPE.search(before):
+        raise NodeConfigError(
+            f"{item.data} would complete a percent sign in the url",
+            hint="Write the escape out",
+            path=item.path,
+        )
     if not _AUTHORITY.match(before):
         raise NodeConfigError(
             f"{item.data} would choose the scheme, host or port of the url",

@@ -233,7 +233,14 @@ class _Headers:
 
 def _headers(config: HttpRequestConfig, parts: Mapping[str, Any], context: NodeContext) -> _Headers:
     headers = _Headers()
+    filled_in = {item.path for item in context.data}
     for name, value in config.headers.items():
+        if filled_in & {"headers", key_path("headers", name)} and name.lower() in _NOT_FROM_INPUT:
+            raise NodeConfigError(
+                f"data cannot set the header {name}",
+                hint="Write its value into the config, or leave it out",
+                path=key_path("headers", name),
+            )
         headers.put(name, value.get_secret_value(), secret=_referenced(context, key_path("headers", name)))
     for name, given in parts.get("headers", {}).items():
         if str(name).lower() not in _NOT_FROM_INPUT | _FRAMING:
@@ -274,9 +281,13 @@ def _data_names(config: HttpRequestConfig, parts: Mapping[str, Any], context: No
     names += [*config.query] if "query" in whole else []
     if "url" in parts or any(item.path == "url" for item in context.data):
         names += _url(config, parts).query
-    body = parts.get("body", config.body if any(path.startswith("body") for path in whole) else None)
+    body = parts.get(
+        "body", config.body if any(item.path.startswith("body") for item in context.data) else None
+    )
     if isinstance(body, Mapping) and config.body_type == "form":
         names += map(str, body)
+    if isinstance(body, str):  # it may be a form that was put together by hand
+        names += [pair.partition("=")[0] for pair in body.split("&") if "=" in pair]
     return tuple(names)
 
 

@@ -13,6 +13,7 @@ from yarl import URL
 from sealflow.errors import NodeConfigError, PolicyError, SealflowError, attempt
 from sealflow.model import times
 from sealflow.model.places import find_references
+from sealflow.workflow.data import find_data
 from sealflow.workflow.destination import Hop, check_hop, check_names
 from sealflow.workflow.node import BaseNode, NodeContext, Outputs, Retry
 from sealflow.workflow.node_config import NodeConfig
@@ -87,6 +88,7 @@ class HttpRequestNode(BaseNode):
     def prepare(cls, config: dict[str, Any]) -> dict[str, Any]:
         if "auth" in config:
             config["auth"] = spelled_out(config["auth"])
+            _check_auth_names(config["auth"])
         for field in ("expect", "paginate"):
             found = find_references(config.get(field))
             if found:
@@ -153,6 +155,16 @@ class HttpRequestNode(BaseNode):
         if config.paginate is not None:
             pages = Pages(config.paginate, composed, config.max_response_bytes)
         return composed, _transport(context, config, url_from_input=url_is_data(context, parts)), pages
+
+
+def _check_auth_names(auth: Any) -> None:
+    """Refuse headers of ``auth`` that data gives as a whole: it would choose the names that carry credentials."""
+    if isinstance(auth, Mapping) and isinstance(auth.get("headers"), str) and find_data(auth["headers"]):
+        raise NodeConfigError(
+            "data cannot choose the names of the headers in auth",
+            hint="Write the names into the config, and data into their values",
+            path="auth.headers",
+        )
 
 
 def _transport(context: NodeContext, config: HttpRequestConfig, *, url_from_input: bool) -> Transport:
