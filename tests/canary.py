@@ -1,6 +1,6 @@
 """The canary: after every test, the values of its secrets are searched in all that the test left behind.
 
-What is known: every value that the test gave to a secret, every master key and passphrase it used, the values of the
+What is known: every confidential value that the test gave to a secret, every master key and passphrase it used, the values of the
 servers that the tests share, and those that it got from the ``canary`` fixture, which are random and unlike any other.
 What is searched, in thirty encodings: stdout, stderr and DEBUG logs; every file below the test's directory and
 its name; the text of every error of ours, and of every error that ``pytest.raises`` saw, with its whole chain; every
@@ -33,6 +33,13 @@ from sealflow.crypto.master_key import MasterKey
 from sealflow.errors import SealflowError
 from sealflow.service.secret_service import SecretService
 from sealflow.workflow.execution import Execution
+
+PUBLIC = {
+    "basic_auth": frozenset({"username"}),
+    "bearer_token": frozenset({"expires_at"}),
+    "oauth": frozenset({"client_id", "token_url", "scopes", "expires_at"}),
+}
+"""What may be seen of a secret of a type; of other types, only what the test calls public."""
 
 SHORTEST = 6  # shorter values of tests ("vvvv") are no canaries: they stand in too much by chance
 MOST_VALUES = 300
@@ -181,9 +188,25 @@ def canary(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> C
 
         monkeypatch.setattr(owner, name, watched)
 
-    def given(_: SecretService, *positional: Any, data: Any = None, **__: Any) -> None:
+    public: dict[str, frozenset[str]] = {}
+
+    def given(
+        _: SecretService,
+        name: Any,
+        *positional: Any,
+        data: Any = None,
+        public_fields: Any = None,
+        **named: Any,
+    ) -> None:
+        for item in (named.get("type"), *positional):
+            if isinstance(item, str) and isinstance(name, str):
+                public[name] = PUBLIC.get(item, frozenset())
+        if isinstance(public_fields, list | tuple) and isinstance(name, str):
+            public[name] = frozenset(map(str, public_fields))
         for item in (data, *positional):
-            known.learn(item if isinstance(item, dict) else None)
+            if isinstance(item, dict):
+                hidden = public.get(name, frozenset()) if isinstance(name, str) else ()
+                known.learn({key: value for key, value in item.items() if key not in hidden})
 
     def raised(_: Any, kind: Any, error: BaseException | None, *__: Any) -> None:
         if isinstance(error, Exception):

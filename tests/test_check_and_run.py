@@ -111,7 +111,7 @@ def test_check_passes_a_good_file(cli, store, own_world):
     [
         ({"url": "{{secrets.old.value}}"}, "nodes.a.config.url", "expired"),
         ({"url": "{{secrets.theirs.value}}"}, "nodes.a.config.url", "may not be used"),
-        ({"ur": "x"}, "nodes.a.config.ur", "extra"),
+        ({"ur": "x"}, "nodes.a.config.ur", "there is no field 'ur'"),
         ({"url": "x", "auth": {"secret": "!"}}, "nodes.a.config.auth.secret", "not the name of a secret"),
     ],
 )

@@ -116,6 +116,7 @@ def test_get_shows_names_and_metadata_and_values_only_when_told(store):
         "allowed_hosts",
         "allowed_workflows",
         "fields",
+        "public_fields",
     }
     assert json.loads(store("secret", "get", "github", "--json", "--reveal").out)["data"] == {"token": VALUE}
     assert f"data.token: {VALUE}" in store("secret", "get", "github", "--reveal").out

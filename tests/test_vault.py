@@ -478,7 +478,7 @@ async def test_retries_wait_as_long_as_the_server_asks(server, make):
             {"login": {"method": "userpass", "username": "a", "password": "hunter2"}},
             "never write a credential into the file",
         ),
-        ({"tokn": "hunter2"}, "Known here"),
+        ({"tokn": "hunter2"}, "there is no field"),
         ({"kv_version": 3}, "kv_version"),
     ],
 )

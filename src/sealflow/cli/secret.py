@@ -54,6 +54,16 @@ _data_options = options(
 _short_option = click.option(
     "--allow-short", is_flag=True, help="Accept values of under 4 characters, which cannot be masked."
 )
+_public_options = options(
+    click.option(
+        "--public",
+        "public_fields",
+        multiple=True,
+        metavar="FIELD",
+        help="A field of a custom secret that is not confidential: it is not masked, and may be short. Repeatable.",
+    ),
+    click.option("--mask-all", is_flag=True, help="No field is public, also not a username."),
+)
 _metadata_options = options(
     click.option("--description", help="What the secret is for."),
     click.option("--tag", "tags", multiple=True, callback=read_tags, help="A tag. Repeatable."),
@@ -98,6 +108,7 @@ for command in (usage, history, rollback, undelete, destroy, rename, copy, edit)
 )
 @_data_options
 @_metadata_options
+@_public_options
 @_short_option
 @json_option
 def create(
@@ -105,6 +116,8 @@ def create(
     type_name: str,
     fields: tuple[str, ...],
     from_json: str | None,
+    public_fields: tuple[str, ...],
+    mask_all: bool,
     allow_short: bool,
     as_json: bool,
     **metadata: Any,
@@ -135,6 +148,7 @@ def create(
             allowed_hosts=metadata["allowed_hosts"] or None,
             allowed_workflows=metadata["allowed_workflows"] or None,
             allow_short=allow_short,
+            public_fields=_public(public_fields, mask_all),
         )
     _print_done(info, as_json, "created")
 
@@ -156,7 +170,11 @@ def get(name: str, version: int | None, field: str | None, reveal: bool, as_json
     if field is not None:
         _print_field(name, found.data, field, as_json)
         return
-    described = {**found.info.to_dict(), "fields": list(found.fields)}
+    described = {
+        **found.info.to_dict(),
+        "fields": list(found.fields),
+        "public_fields": list(found.public_fields),
+    }
     if as_json:
         print_json({**described, "data": found.data} if reveal else described)
         return
@@ -252,6 +270,7 @@ def _print_infos(infos: Iterable[SecretInfo], as_json: bool, none: str) -> None:
 @name_argument
 @_data_options
 @_metadata_options
+@_public_options
 @_short_option
 @click.option("--clear", multiple=True, type=click.Choice(_CLEARABLE), help="Remove this. Repeatable.")
 @expected_option
@@ -262,6 +281,8 @@ def update(
     from_json: str | None,
     clear: tuple[str, ...],
     expected_version: int | None,
+    public_fields: tuple[str, ...],
+    mask_all: bool,
     allow_short: bool,
     as_json: bool,
     **metadata: Any,
@@ -273,6 +294,8 @@ def update(
     from sealflow.service.open_service import open_service
 
     changes = {key: value for key, value in metadata.items() if value}
+    if public_fields or mask_all:
+        changes["public_fields"] = _public(public_fields, mask_all)
     for item in clear:
         key = item.replace("-", "_")
         if key in changes:
@@ -310,6 +333,13 @@ def delete(name: str, yes: bool, expected_version: int | None, as_json: bool) ->
         print_json({"name": name, "deleted": True})
     else:
         click.echo(f"Deleted {name}.")
+
+
+def _public(public_fields: tuple[str, ...], mask_all: bool) -> tuple[str, ...] | None:
+    """Return the fields that the user names as public; None leaves it to the type."""
+    if mask_all and public_fields:
+        raise click.UsageError("--public and --mask-all exclude each other")
+    return () if mask_all else public_fields or None
 
 
 def _print_done(info: SecretInfo, as_json: bool, done: str) -> None:

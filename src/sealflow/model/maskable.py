@@ -6,7 +6,7 @@ Data is searched for values of ``CARRIED_MIN_LENGTH`` characters and more; a sho
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 MIN_LENGTH = 4
@@ -16,18 +16,30 @@ CARRIED_MIN_LENGTH = 8
 """Characters of the shortest value that is looked for in data on its way to another host."""
 
 PUBLIC_FIELDS = frozenset({"username", "client_id", "token_url", "scopes", "expires_at"})
-"""Fields that say who, where and when: they may be short, and occur in ordinary data."""
+"""Fields that say who, where and when. In a provider's secret they are public by these names: it has no type."""
+
+_PUBLIC_BY_TYPE = {
+    "basic_auth": frozenset({"username"}),
+    "bearer_token": frozenset({"expires_at"}),
+    "oauth": frozenset({"client_id", "token_url", "scopes", "expires_at"}),
+}
+_NONE: frozenset[str] = frozenset()
 
 
-def confidential_values(fields: Mapping[str, Any]) -> list[Any]:
+def public_by_type(type_name: str) -> frozenset[str]:
+    """Return the public fields of a built-in type; none for any other type, whose records name them."""
+    return _PUBLIC_BY_TYPE.get(type_name, _NONE)
+
+
+def confidential_values(fields: Mapping[str, Any], public: Collection[str]) -> list[Any]:
     """Return the values of the fields that are not public."""
-    return [value for name, value in fields.items() if name not in PUBLIC_FIELDS]
+    return [value for name, value in fields.items() if name not in public]
 
 
-def unmaskable_fields(fields: Mapping[str, Any]) -> Iterator[str]:
+def unmaskable_fields(fields: Mapping[str, Any], public: Collection[str]) -> Iterator[str]:
     """Yield the names of the fields that are not public and hold, at any depth, a value too short to mask."""
     for name, value in fields.items():
-        if name not in PUBLIC_FIELDS and _has_short_string(value):
+        if name not in public and _has_short_string(value):
             yield name
 
 

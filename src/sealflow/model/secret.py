@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, NoReturn
 
 from sealflow.model import times
+from sealflow.model.contents import Contents
 from sealflow.model.json_value import canonical, copied
 from sealflow.model.policy import Policy
 
@@ -91,9 +92,9 @@ class Secret:
     ``data`` gives a fresh copy of the fields each time; ask for it as late as you can.
     """
 
-    __slots__ = ("_data", "_describe", "_info", "_record", "id", "name", "type", "version")
+    __slots__ = ("_data", "_describe", "_info", "_public", "_record", "id", "name", "type", "version")
 
-    def __init__(self, describe: Callable[[Any], SecretInfo], record: Any, data: dict[str, Any]) -> None:
+    def __init__(self, describe: Callable[[Any], SecretInfo], record: Any, contents: Contents) -> None:
         """``describe(record)`` gives the info when somebody asks: most readers want the data alone."""
         self.id: str = record.id
         self.name: str = record.name
@@ -102,7 +103,7 @@ class Secret:
         self._describe = describe
         self._record = record
         self._info: SecretInfo | None = None
-        self._data = data
+        self._data, self._public = contents
 
     @property
     def info(self) -> SecretInfo:
@@ -130,6 +131,11 @@ class Secret:
     def fields(self) -> tuple[str, ...]:
         """The fields' names, sorted."""
         return tuple(sorted(self._data))
+
+    @property
+    def public_fields(self) -> tuple[str, ...]:
+        """The names of the fields that are not confidential, sorted: they are not masked."""
+        return tuple(sorted(self._public & self._data.keys()))
 
     def __repr__(self) -> str:
         return f"Secret(name={self.name!r}, type={self.type!r}, version={self.version}, data=***)"

@@ -7,9 +7,9 @@ listing secrets do not need it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Annotated, Any, TypeVar, overload
+from typing import Annotated, Any, ClassVar, TypeVar, overload
 
 from pydantic import (
     AfterValidator,
@@ -22,6 +22,7 @@ from pydantic import (
 
 from sealflow.errors import SecretValidationError, attempt, without_locals
 from sealflow.model import times
+from sealflow.model.contents import Contents
 from sealflow.model.json_value import canonical
 from sealflow.model.maskable import MIN_LENGTH, unmaskable_fields
 from sealflow.model.names import NAME_RULE, canonical_type, is_name
@@ -55,9 +56,14 @@ TimeText = Annotated[str, BeforeValidator(_time_text)]
 
 
 class SecretFields(BaseModel):
-    """Base of a secret type's model: strict types, no unknown fields, no input in messages."""
+    """Base of a secret type's model: strict types, no unknown fields, no input in messages.
+
+    ``public_fields`` names the fields that are not confidential, such as a user's name: they are not masked, and may be short.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+    public_fields: ClassVar[tuple[str, ...]] = ()
 
 
 class ApiKey(SecretFields):
@@ -65,16 +71,22 @@ class ApiKey(SecretFields):
 
 
 class BasicAuth(SecretFields):
+    public_fields = ("username",)
+
     username: Text
     password: Text
 
 
 class BearerToken(SecretFields):
+    public_fields = ("expires_at",)
+
     token: Text
     expires_at: TimeText | None = None
 
 
 class OAuth(SecretFields):
+    public_fields = ("client_id", "token_url", "scopes", "expires_at")
+
     client_id: Text
     client_secret: Text
     access_token: Text | None = None
@@ -136,9 +148,48 @@ def type_model(name: str) -> type[BaseModel]:
         raise error.placed(field="type") from None
 
 
+def public_choice(type_name: str, fields: Iterable[str]) -> frozenset[str]:
+    """Return the names of the fields that an owner can make public: any of a custom secret, else those that the type names."""
+    model = type_model(type_name)
+    return frozenset(fields if model is Custom else getattr(model, "public_fields", ()))
+
+
+def _check_public(
+    type_name: str, fields: Iterable[str], public_fields: Iterable[str] | None
+) -> frozenset[str]:
+    """Return the names of the fields that are public: those that the owner names, or else those of the type."""
+    choice = public_choice(type_name, fields)
+    if public_fields is None:
+        return choice if type_model(type_name) is not Custom else frozenset()
+    named = None if isinstance(public_fields, str | bytes) else list(public_fields)
+    if named is None or not all(map(is_name, named)):
+        raise SecretValidationError(
+            "public_fields must be a list of field names", hint=NAME_RULE, field="public_fields"
+        )
+    wrong = next((name for name in named if name not in choice), None)
+    if wrong is not None:
+        raise SecretValidationError(
+            f"the field {wrong} of this {type_name} secret cannot be public",
+            hint=f"These can: {', '.join(sorted(choice))}" if choice else "Use the type custom",
+            field="public_fields",
+        )
+    return frozenset(named)
+
+
+def validated(
+    type_name: str, data: object, *, allow_short: bool = True, public_fields: Iterable[str] | None = None
+) -> dict[str, Any]:
+    """Return the fields of ``validated_contents``."""
+    return validated_contents(type_name, data, allow_short=allow_short, public_fields=public_fields).fields
+
+
 @without_locals
-def validated(type_name: str, data: object, *, allow_short: bool = True) -> dict[str, Any]:
-    """Return the fields as they will be stored (optional fields that are None left out).
+def validated_contents(
+    type_name: str, data: object, *, allow_short: bool = True, public_fields: Iterable[str] | None = None
+) -> Contents:
+    """Return the fields as they will be stored (optional fields that are None left out), and which of them are public.
+
+    ``public_fields``: names given by the owner; None leaves it to the type.
 
     Without ``allow_short`` a string of one to three characters is refused: it cannot be masked in a log without
     destroying the text around it. The public fields, such as a username, may be short.
@@ -174,11 +225,12 @@ def validated(type_name: str, data: object, *, allow_short: bool = True) -> dict
                 f"{shown(key)} is not a valid field name", hint=NAME_RULE, field=shown(key)
             )
         _check_json(key, value, 1)
-    short = None if allow_short else next(unmaskable_fields(fields), None)
+    public = _check_public(type_name, fields, public_fields)
+    short = None if allow_short else next(unmaskable_fields(fields, public), None)
     if short is not None:
         raise SecretValidationError(
             f"the field {short} holds a value of fewer than {MIN_LENGTH} characters, which cannot be masked",
-            hint="Use a longer value, or --allow-short (allow_short=True)",
+            hint="Use a longer value; if it is not confidential, --public (public_fields=); else --allow-short (allow_short=True)",
             field=short,
         )
     if len(canonical(fields).encode()) > MAX_DATA_BYTES:
@@ -187,7 +239,7 @@ def validated(type_name: str, data: object, *, allow_short: bool = True) -> dict
             hint="Store large data elsewhere, encrypted, and its key here",
             field="data",
         )
-    return fields
+    return Contents(fields, public)
 
 
 _REASONS = {

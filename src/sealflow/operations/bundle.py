@@ -70,6 +70,7 @@ def export_bundle(
                 "name": name,
                 "type": secret.type,
                 "data": secret.data,
+                "public_fields": list(secret.public_fields),
                 **{key: described[key] for key in _METADATA},
             }
         )
@@ -96,7 +97,13 @@ def import_bundle(
     Raises InvalidMasterKeyError for a wrong passphrase, DamagedRecordError for a file that is not a bundle.
     """
     drafts = [
-        Draft.build(item["name"], item["type"], item["data"], **{key: item[key] for key in _METADATA})
+        Draft.build(
+            item["name"],
+            item["type"],
+            item["data"],
+            public_fields=item.get("public_fields"),  # a bundle of an earlier release has none
+            **{key: item[key] for key in _METADATA},
+        )
         for item in _read(path, passphrase)
     ]
     created, updated, skipped = [], [], []

@@ -247,8 +247,8 @@ def _records(registry: SecretRegistry, cipher: StoreCipher, secret: StoredSecret
     current = secret.current
     if secret.deleted_at is not None or current.version in damaged or current.record is None:
         return
-    fields = cipher.open_fields(secret.place(current), current.record)
-    short = list(unmaskable_fields(fields))
+    contents = cipher.open_contents(secret.place(current), current.record)
+    short = list(unmaskable_fields(*contents))
     if short:
         text = (
             f"the secret {secret.name!r} has a value too short to be masked, in the field {', '.join(short)}"

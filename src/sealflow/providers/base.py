@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from pydantic import BaseModel
 
+from sealflow.model.maskable import PUBLIC_FIELDS, confidential_values
 from sealflow.model.policy import Policy
 from sealflow.providers.options import ProviderOptions, Reveal
 
@@ -66,13 +67,22 @@ class ExternalSecretProvider(ABC):
 
 
 class Found(NamedTuple):
-    """A secret's fields, the policy that binds them and their source; ``stale``: fetched before the source failed."""
+    """A secret's fields, the policy that binds them and their source; ``stale``: fetched before the source failed.
+
+    ``public``: the names of the fields that are not confidential.
+    """
 
     data: Mapping[str, Any]
     policy: Policy
     source: str
     version: int | None = None
     stale: bool = False
+    public: frozenset[str] = PUBLIC_FIELDS
+
+    @property
+    def confidential(self) -> list[Any]:
+        """The values that are masked, and that data must not carry to a new host."""
+        return confidential_values(self.data, self.public)
 
 
 NO_POLICY = Policy()

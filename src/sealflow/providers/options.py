@@ -163,8 +163,7 @@ def check_options(model: type[_Model], data: Any, where: str) -> _Model:
     if options is not None:
         return options
     first = problems[0]
-    known = f"Known here: {', '.join(model.model_fields)}"
     raise SettingsError(
         f"{where}: {first.path}: {first.message}",
-        hint=known if first.kind == "extra_forbidden" else "Correct it",
+        hint=first.hint or "Correct it",
     )

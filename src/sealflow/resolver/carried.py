@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from sealflow.model.maskable import CARRIED_MIN_LENGTH, confidential_values
+from sealflow.model.maskable import CARRIED_MIN_LENGTH
 from sealflow.model.policy import Policy
 from sealflow.providers.base import Found
 from sealflow.resolver.chain import Key
@@ -24,7 +24,7 @@ class SecretUse(NamedTuple):
 class CarriedValues:
     """Finds the secrets of one execution whose values data would carry to a host that has not had them.
 
-    What flows from node to node is not masked, so data may hold a value that some server echoed. Usernames and
+    What flows from node to node is not masked, so data may hold a value that some server echoed. Public fields and
     values under CARRIED_MIN_LENGTH characters are not searched for: they occur in data by chance.
     """
 
@@ -77,8 +77,7 @@ class CarriedValues:
     def _redactors_of(self, key: Key, item: Found) -> tuple[Redactor, Redactor]:
         """Return two redactors of a secret: one knows all its values, one those that do not occur by chance."""
         if key not in self._redactors:
-            confidential = confidential_values(item.data)
             made = self._redactors[key] = (Redactor(), Redactor())
             made[0].add(item.data)
-            made[1].add([text for text in texts(confidential) if len(text) >= CARRIED_MIN_LENGTH])
+            made[1].add([text for text in texts(item.confidential) if len(text) >= CARRIED_MIN_LENGTH])
         return self._redactors[key]

@@ -24,7 +24,10 @@ class LocalStore:
     def get_many(self, names: Iterable[str]) -> dict[str, Found]:
         """Return those of ``names`` that exist, decrypted for this call: nobody else holds these mappings."""
         opened = self._access.open_many(names)
-        return {name: Found(item.fields, item.policy, LOCAL, item.version) for name, item in opened.items()}
+        return {
+            name: Found(item.contents.fields, item.policy, LOCAL, item.version, public=item.contents.public)
+            for name, item in opened.items()
+        }
 
     def hint(self, name: str) -> str:
         """Return the closest names, for an error."""

@@ -160,7 +160,7 @@ class ExecutionScope:
         failed: dict[Key, SealflowError] = {}
         for key, answer in self._chain.at_once(keys).items():
             if isinstance(answer, Found):
-                self.redactor.add(answer.data)
+                self.redactor.add(answer.confidential)
                 self._cache[key] = answer
             else:
                 failed[key] = answer
@@ -185,7 +185,7 @@ class ExecutionScope:
             for key, answer in answers.items():
                 future = futures.pop(key)
                 if isinstance(answer, Found):
-                    self.redactor.add(answer.data)
+                    self.redactor.add(answer.confidential)
                     self._cache[key] = answer
                     future.set_result(answer)
                 else:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from sealflow.audit import AuditLog, Event
 from sealflow.crypto.master_key import KeySource
 from sealflow.errors import without_locals
 from sealflow.model import times
+from sealflow.model.contents import Contents
 from sealflow.model.names import is_name
 from sealflow.model.policy import Policy
 from sealflow.model.secret import SecretInfo
@@ -26,12 +27,12 @@ from sealflow.stores.registry import MAX_VERSIONS, RegistryTransaction, SecretRe
 class OpenedRecord(NamedTuple):
     """The decrypted fields of a secret, its policy and its version."""
 
-    fields: dict[str, Any]
+    contents: Contents
     policy: Policy
     version: int
 
     def __repr__(self) -> str:
-        return f"OpenedRecord(fields=***, version={self.version})"
+        return f"OpenedRecord(contents=***, version={self.version})"
 
 
 class StoreAccess:
@@ -56,9 +57,9 @@ class StoreAccess:
         if self.audit is not None:
             self.audit.record(event, now=now)
 
-    def open_record(self, record: StoredRecord) -> dict[str, Any]:
+    def open_record(self, record: StoredRecord) -> Contents:
         """Decrypt a record; every call returns a mapping of its own."""
-        return self.cipher.open_fields(record.place, record.record)
+        return self.cipher.open_contents(record.place, record.record)
 
     @without_locals
     def open_many(self, names: Iterable[str]) -> dict[str, OpenedRecord]:
@@ -89,17 +90,17 @@ class StoreAccess:
             None,
             old.versions if old else (),
         )
-        secret = self.with_version(secret, draft.type, draft.policy.to_text(), draft.fields, stamp)
+        secret = self.with_version(secret, draft.type, draft.policy.to_text(), draft.contents, stamp)
         transaction.save(secret)
         return stored_info(secret)
 
     def with_version(
-        self, secret: StoredSecret, type_name: str, policy: str, fields: dict[str, Any], stamp: str
+        self, secret: StoredSecret, type_name: str, policy: str, contents: Contents, stamp: str
     ) -> StoredSecret:
         """Return ``secret`` with one more version; the oldest is dropped when there are more than 10."""
         version = secret.current.version + 1 if secret.versions else 1
         place = RecordPlace(secret.id, secret.name, version, type_name, policy)
-        record = self.cipher.seal_fields(place, fields)
+        record = self.cipher.seal_contents(place, contents)
         added = StoredVersion(version, type_name, policy, stamp, record)
         return secret._replace(versions=(*secret.versions, added)[-MAX_VERSIONS:])
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 from sealflow.crypto import envelope
 from sealflow.crypto.key_seal import KeySeal
 from sealflow.crypto.master_key import KeySource
 from sealflow.errors import DamagedRecordError, SecretNotFoundError, TamperedError
-from sealflow.model.json_value import canonical
+from sealflow.model.contents import Contents
 from sealflow.model.stored import KeyringDocument, RecordPlace
 from sealflow.stores.registry import SecretRegistry
-
-_decode = json.JSONDecoder().decode
 
 
 class StoreCipher:
@@ -50,9 +45,9 @@ class StoreCipher:
         """Encrypt canonical JSON for its place."""
         return self.keyring.seal(plaintext, place.associated_data(self._store_id))
 
-    def seal_fields(self, place: RecordPlace, fields: dict[str, Any]) -> bytes:
-        """Encrypt a secret's fields for their place."""
-        return self.seal(place, canonical(fields).encode())
+    def seal_contents(self, place: RecordPlace, contents: Contents) -> bytes:
+        """Encrypt a secret's fields, and which are public, for their place."""
+        return self.seal(place, contents.to_text(place.type).encode())
 
     def open(self, place: RecordPlace, record: bytes | None) -> bytes:
         """Decrypt a record; raises SecretNotFoundError when it was destroyed, TamperedError, DamagedRecordError."""
@@ -69,8 +64,6 @@ class StoreCipher:
         except (TamperedError, DamagedRecordError) as error:
             raise error.placed(f"the secret {place.name!r}", secret=place.name) from None
 
-    def open_fields(self, place: RecordPlace, record: bytes | None) -> dict[str, Any]:
-        """Decrypt a secret's fields."""
-        # The record is authenticated, so it is JSON that we wrote.
-        fields: dict[str, Any] = _decode(self.open(place, record).decode())
-        return fields
+    def open_contents(self, place: RecordPlace, record: bytes | None) -> Contents:
+        """Decrypt a secret's fields, and which of them are public."""
+        return Contents.from_text(self.open(place, record).decode(), place.type)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sealflow.errors import SecretValidationError
+from sealflow.model.contents import Contents
 from sealflow.model.names import canonical_type, check_secret_name, refuse_keys
 from sealflow.model.policy import Policy
 from sealflow.model.secret import SecretData
@@ -17,7 +18,7 @@ class Draft(NamedTuple):
 
     name: str
     type: str
-    fields: dict[str, Any]
+    contents: Contents
     policy: Policy
     description: str | None
     tags: tuple[str, ...]
@@ -38,16 +39,17 @@ class Draft(NamedTuple):
         allowed_hosts: Iterable[str] | None = None,
         allowed_workflows: Iterable[str] | None = None,
         allow_short: bool = True,
+        public_fields: Iterable[str] | None = None,
     ) -> Draft:
         """Check every part; SecretValidationError names the first that is wrong."""
-        from sealflow.model.types import validated
+        from sealflow.model.types import validated_contents
 
         check_secret_name(name)
         type_name = canonical_type(type)
         return cls(
             name,
             type_name,
-            validated(type_name, data, allow_short=allow_short),
+            validated_contents(type_name, data, allow_short=allow_short, public_fields=public_fields),
             Policy.build(allowed_hosts, allowed_workflows, expires_at),
             checked_description(description),
             checked_tags(tags),

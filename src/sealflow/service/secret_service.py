@@ -96,10 +96,13 @@ class SecretService:
         allowed_hosts: _Hosts = None,
         allowed_workflows: _Hosts = None,
         allow_short: bool = True,
+        public_fields: Iterable[str] | None = None,
     ) -> SecretInfo:
         """Store a new secret and return it without its data.
 
         ``allow_short=False`` refuses values of under 4 characters, which cannot be masked, as the command line does.
+        ``public_fields`` names the fields of a custom secret that are not confidential; for another type it can name fewer
+        than the type does.
 
         Raises SecretExistsError when the name is in use, SecretValidationError naming what is wrong. Under the
         name of a deleted secret the versions go on, and the deleted ones stay in its history.
@@ -114,6 +117,7 @@ class SecretService:
             allowed_hosts=allowed_hosts,
             allowed_workflows=allowed_workflows,
             allow_short=allow_short,
+            public_fields=public_fields,
         )
         with self._registry.transaction() as transaction:
             self._cipher.refresh()
@@ -196,15 +200,19 @@ class SecretService:
         allowed_hosts: _Hosts | _Unset = UNSET,
         allowed_workflows: _Hosts | _Unset = UNSET,
         allow_short: bool = True,
+        public_fields: Iterable[str] | None | _Unset = UNSET,
     ) -> SecretInfo:
         """Make the next version, from new data (all of its fields), new metadata, or both.
 
         What is not given stays; None clears. Raises VersionConflictError when ``expected_version`` is given and
         the secret is at another one; nothing is changed then.
         """
-        import sealflow.model.types as secret_types  # before the lock: it brings pydantic
+        from sealflow.model.types import (
+            public_choice,
+            validated_contents,
+        )  # before the lock: it brings pydantic
 
-        given = (description, tags, expires_at, allowed_hosts, allowed_workflows)
+        given = (description, tags, expires_at, allowed_hosts, allowed_workflows, public_fields)
         if data is None and all(value is UNSET for value in given):
             raise SecretValidationError(
                 "there is nothing to change", hint="Give data or metadata", secret=str(name)
@@ -219,19 +227,23 @@ class SecretService:
                 before.allowed_workflows if allowed_workflows is UNSET else allowed_workflows,
                 before.expires_at if expires_at is UNSET else expires_at,
             )
-            old_fields = self._cipher.open_fields(old.place(current), current.record)
-            fields = (
-                old_fields
-                if data is None
-                else secret_types.validated(current.type, data, allow_short=allow_short)
-            )
+            contents = self._cipher.open_contents(old.place(current), current.record)
+            if data is not None or public_fields is not UNSET:
+                fields = contents.fields if data is None else data
+                kept = contents.public & public_choice(current.type, fields)
+                contents = validated_contents(
+                    current.type,
+                    fields,
+                    allow_short=allow_short,
+                    public_fields=kept if public_fields is UNSET else public_fields,
+                )
             stamp = times.to_text(times.now())
             secret = old._replace(
                 description=old.description if description is UNSET else checked_description(description),
                 tags=old.tags if tags is UNSET else checked_tags(tags),
                 updated_at=stamp,
             )
-            secret = self._access.with_version(secret, current.type, policy.to_text(), fields, stamp)
+            secret = self._access.with_version(secret, current.type, policy.to_text(), contents, stamp)
             transaction.save(secret)
         self._audited("update", name, secret.current.version, now=True)
         return stored_info(secret)
@@ -257,9 +269,9 @@ class SecretService:
             if target is not None and target.deleted_at is None:
                 raise _exists(new_name)
             current = old.current
-            fields = self._cipher.open_fields(old.place(current), current.record)
+            contents = self._cipher.open_contents(old.place(current), current.record)
             policy = read_policy(current.policy, name)
-            draft = Draft(new_name, current.type, fields, policy, old.description, old.tags)
+            draft = Draft(new_name, current.type, contents, policy, old.description, old.tags)
             info = self._access.save_draft(transaction, draft, target)
         self._audited("copy", name, current.version, now=True)
         self._audited("create", new_name, info.version, now=True)
@@ -320,7 +332,8 @@ class SecretService:
     def rollback(self, name: str, version: int, *, expected_version: int | None = None) -> SecretInfo:
         """Make the data of an older version the next version; hosts, workflows and expiry stay as they are now.
 
-        Raises SecretNotFoundError when that version is not kept or was destroyed, VersionConflictError.
+        A field is public when it is public in both. Raises SecretNotFoundError when that version is not kept or was
+        destroyed, VersionConflictError.
         """
         with self._registry.transaction() as transaction:
             self._cipher.refresh()
@@ -328,10 +341,13 @@ class SecretService:
             kept = next((item for item in old.versions if item.version == version), None)
             if kept is None:
                 raise self._not_found(name, version)
-            fields = self._cipher.open_fields(old.place(kept), kept.record)
+            contents = self._cipher.open_contents(old.place(kept), kept.record)
+            if old.current.record is not None:
+                now = self._cipher.open_contents(old.place(old.current), old.current.record)
+                contents = contents._replace(public=contents.public & now.public)
             stamp = times.to_text(times.now())
             secret = self._access.with_version(
-                old._replace(updated_at=stamp), kept.type, old.current.policy, fields, stamp
+                old._replace(updated_at=stamp), kept.type, old.current.policy, contents, stamp
             )
             transaction.save(secret)
         self._audited("rollback", name, secret.current.version, now=True)

@@ -81,10 +81,10 @@ def parse_document(data: Any) -> WorkflowDocument:
     if document is not None:
         return document
     problem = problems[0]
-    fields = ", ".join((NodeDocument if "nodes" in problem.loc[:1] else WorkflowDocument).model_fields)
-    hint = f"Known here: {fields}" if problem.kind == "extra_forbidden" else "Correct the file"
     raise WorkflowError(
-        f"the workflow does not fit its format: {problem.message}", hint=hint, path=problem.path
+        f"the workflow does not fit its format: {problem.message}",
+        hint=problem.hint or "Correct the file",
+        path=problem.path,
     )
 
 

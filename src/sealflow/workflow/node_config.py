@@ -30,7 +30,7 @@ def check_written(model: type[BaseModel], written: Any, node: str) -> None:
         if not _a_reference_decides(written, problem.loc, problem.kind):
             raise NodeConfigError(
                 f"the config of the node {node!r} does not fit: {problem.message}",
-                hint=_hint(model, problem.kind),
+                hint=problem.hint or "Correct the config",
                 path=problem.path or "config",
             )
 
@@ -51,7 +51,7 @@ def validated(
     source = f" (the value of {', '.join(here)})" if here else ""
     raise NodeConfigError(
         f"the resolved config of the node {node!r} does not fit{source}: {said}",
-        hint="Correct the secret or the config",
+        hint=problem.hint or "Correct the secret or the config",
         path=path,
     )
 
@@ -92,12 +92,3 @@ def _overlap(one: str, other: str) -> bool:
     """Whether one path is the other or lies below it; union names in between do not count."""
     first, second = one.replace("[", ".").split("."), other.replace("[", ".").split(".")
     return first[0] == second[0] and (set(first) <= set(second) or set(second) <= set(first))
-
-
-def _hint(model: type[BaseModel], kind: str) -> str:
-    fields = ", ".join(model.model_fields)
-    return (
-        f"Its fields are: {fields}"
-        if kind in ("extra_forbidden", "missing") and fields
-        else "Correct the config"
-    )
