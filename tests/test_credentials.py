@@ -198,13 +198,17 @@ def key_files(tmp_path, monkeypatch):
     (tmp_path / "passphrase").write_text("the-passphrase")
     monkeypatch.setenv("WORKFLOW_SECRETS_MASTER_KEY_FILE", str(tmp_path / "my.key"))
     monkeypatch.setenv("WORKFLOW_SECRETS_PASSPHRASE_FILE", str(tmp_path / "passphrase"))
+    (tmp_path / "by-descriptor").write_text("the-key")
+    descriptor = os.open(tmp_path / "by-descriptor", os.O_RDONLY)
+    monkeypatch.setenv("WORKFLOW_SECRETS_MASTER_KEY_FD", str(descriptor))
     (tmp_path / "link").symlink_to(tmp_path / "my.key")
     os.link(tmp_path / "my.key", tmp_path / "hard-link")
-    return {
+    yield {
         "default": config / "keys" / "a.key",
         "list": config / "trusted.json",
         "variable": tmp_path / "my.key",
         "passphrase": tmp_path / "passphrase",
+        "descriptor": tmp_path / "by-descriptor",
         "link": tmp_path / "link",
         "hard link": tmp_path / "hard-link",
         "up and down": tmp_path / "work" / ".." / "my.key",
@@ -212,6 +216,7 @@ def key_files(tmp_path, monkeypatch):
         "environment": Path("/proc/self/environ"),
         "environment by number": Path(f"/proc/{os.getpid()}/environ"),
     }
+    os.close(descriptor)
 
 
 FILES = [
@@ -219,6 +224,7 @@ FILES = [
     "list",
     "variable",
     "passphrase",
+    "descriptor",
     "link",
     "hard link",
     "up and down",

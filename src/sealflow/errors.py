@@ -223,7 +223,8 @@ class MasterKeyError(SealflowError):
 class MissingMasterKeyError(MasterKeyError):
     """No master key is configured, or a key that this operation needs as well is not.
 
-    What to do: run ``sealflow init``, set ``WORKFLOW_SECRETS_MASTER_KEY``, or configure the key that is named.
+    What to do: configure one of the keys that the message names, or the recovery key; for a new store, run
+    ``sealflow init``.
     Retried: no.
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +46,8 @@ class _Made:
     def remove_key(self) -> None:
         """Remove the key that was made, if one was."""
         if self.key_file is not None:
-            self.key_file.unlink(missing_ok=True)
+            with suppress(OSError):  # it may be the file that could not be written
+                self.key_file.unlink()
         if self.keychain is not None:
             from sealflow.crypto.keychain import remove_keychain
 

@@ -54,7 +54,7 @@ def find_master_keys(
         problem = error
     if keyring is None:
         raise problem.with_traceback(None)
-    known = f"the store in {storage}, which these master keys open: {list_keks(keyring().keks)}"
+    known = f"the store in {storage} (its master keys: {list_keks(keyring().keks)})"
     raise problem.placed(known, hint=WAY_OUT if isinstance(problem, MissingMasterKeyError) else None)
 
 
@@ -63,6 +63,11 @@ def find_master_key(
 ) -> KeySource:
     """Return the first of ``find_master_keys``: the one that a new store is made with."""
     return find_master_keys(given, storage, store_id)[0]
+
+
+def list_set_variables() -> list[str]:
+    """Return the variables that give a master key here, in the order in which they count: the first is used."""
+    return [variable for variable in _READERS if os.environ.get(variable)]
 
 
 def list_configured_keys(storage: Path, store_id: str) -> list[MasterKey]:
@@ -101,12 +106,12 @@ def _default(storage: Path, store_id: str | None) -> MasterKey:
             hint=f"Run `sealflow init`, or set {settings.MASTER_KEY} or {settings.MASTER_KEY_FILE}",
         )
     if settings.find_user_config_directory() is None:
-        place = "this user has no home directory that could hold its key file"
+        place = "this user has no home directory that could hold a key file"
     else:
         path = default_key_file(store_id)
         if os.path.lexists(path):
             return read_default_key(storage, store_id)
-        place = f"its key file {path} does not exist"
+        place = f"the key file {path} does not exist"
     raise MissingMasterKeyError(
         f"no master key is configured: {place}, and neither {settings.MASTER_KEY} nor {settings.MASTER_KEY_FILE} is set",
         hint=WAY_OUT,

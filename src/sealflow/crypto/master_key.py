@@ -94,7 +94,7 @@ class Passphrase(KeyMaterial):
 KeySource = MasterKey | Passphrase
 
 WAY_OUT = (
-    "Get that key from another machine or from your copy of it, or give the recovery key in its place; "
+    "Get such a key from another machine or from your copy of it, or give the recovery key in its place; "
     "without one of them the secrets cannot be read"
 )
 """What to do when the key of a store that exists is lost."""

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from sealflow import settings as names
 from sealflow.audit import FILE, AuditLog
 from sealflow.config import load_config
-from sealflow.crypto.key_sources import find_master_keys
+from sealflow.crypto.key_sources import find_master_keys, list_set_variables
 from sealflow.crypto.master_key import KeySource, MasterKey, Passphrase
 from sealflow.errors import DamagedRecordError, SealflowError, SettingsError
 from sealflow.model import times
@@ -219,11 +219,7 @@ def _keys(registry: SecretRegistry, settings: Settings) -> Iterator[Finding]:
 
 
 def _key_settings(sources: tuple[KeySource, ...]) -> Iterator[Finding]:
-    given = [
-        name
-        for name in (names.MASTER_KEY, names.MASTER_KEY_FILE, names.MASTER_KEY_KEYCHAIN, names.PASSPHRASE)
-        if os.environ.get(name)
-    ]
+    given = list_set_variables()
     if len(given) > 1:
         text = f"{' and '.join(given)} are set: only the first of them is used"
         yield Finding("settings", "warning", text, f"Unset {', '.join(given[1:])}")

@@ -94,8 +94,8 @@ def _keys_for_restore(given: GivenKey, settings: Settings, path: Path) -> tuple[
     except MissingMasterKeyError as error:
         missing = error
     raise missing.placed(
-        f"the backup {path} opens with {list_keks(header.keyring.keks)}",
-        hint=f"First put a copy of that key (or the recovery key) into a file of mode 0600 and name it by {MASTER_KEY_FILE}, "
+        f"the backup {path} (its master keys: {list_keks(header.keyring.keks)})",
+        hint=f"First put a copy of such a key (or the recovery key) into a file of mode 0600 and name it by {MASTER_KEY_FILE}, "
         "then run `sealflow backup restore` again, then `sealflow key use` that file, then `sealflow doctor`. "
         "`sealflow init` is not needed",
     )
