@@ -295,6 +295,22 @@ def test_a_restore_on_a_new_machine_says_the_order_of_steps(cli, monkeypatch, ow
     assert "`sealflow init` is not needed" in said.err
 
 
+def test_a_restore_on_a_new_machine_ends_with_a_key_that_needs_no_variable(
+    cli, monkeypatch, own_world, tmp_path
+):
+    cli("init")
+    (key_file,) = _key_files()
+    cli("backup", "create", "b.backup")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "other-machine"))
+    monkeypatch.setenv("WORKFLOW_SECRETS_STORAGE_PATH", str(tmp_path / "new-machine"))
+    monkeypatch.setenv(FILE, str(key_file))
+    said = cli("backup", "restore", "b.backup")
+    assert "`sealflow key use FILE` with your key, then `sealflow doctor`" in said.out
+    assert cli("key", "use", str(key_file)).code == 0
+    monkeypatch.delenv(FILE)
+    assert cli("key", "rotate-dek").code == 0
+
+
 @pytest.fixture
 def homeless(monkeypatch):
     """A user without HOME and without a line in passwd."""

@@ -58,12 +58,15 @@ def restore(file: Path, yes: bool, as_json: bool) -> None:
 
     settings = Settings.load()
     verify_backup(settings, file)  # a question is worth asking only for a backup that can be restored
-    if existing_backend(settings) is not None:
+    is_new = existing_backend(settings) is None
+    if not is_new:
         confirm(f"Replace what the store in {settings.path} holds?", yes, "restore")
     info = restore_backup(settings, file)
     _print(info, as_json, "Restored")
     if info.kept is not None and not as_json:
         click.echo(f"The old store is kept in {info.kept}")
+    if is_new and not as_json:
+        click.echo("Next, on a new machine: `sealflow key use FILE` with your key, then `sealflow doctor`")
 
 
 def _print(info: BackupInfo, as_json: bool, done: str) -> None:
