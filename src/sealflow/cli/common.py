@@ -68,7 +68,7 @@ def read_input(source: str, option: str) -> str:
     """Return the text of ``-`` (standard input) or ``@FILE``; anything else is refused and not repeated."""
     if source == "-":
         if holds_standard_input():
-            raise click.UsageError(f"standard input held the master key: give {option} @FILE")
+            raise click.UsageError("standard input held the master key: give the value in a file (@FILE)")
         content = sys.stdin.buffer.read(MAX_INPUT + 1)
     elif source.startswith("@") and len(source) > 1:
         try:

@@ -153,7 +153,7 @@ def _check_made_by_platform(path: Path, target: Path, status: os.stat_result) ->
         raise _unsafe(
             path,
             "can be read or changed by others",
-            f"Run: chmod 600 {path}. If your platform mounts it so, trust it with {MASTER_KEY_TRUSTED_PATH}",
+            f"Run: chmod 600 {path}. If your platform mounts it so, see `sealflow help containers`",
         )
     for step in _steps(path):
         found = step.lstat()

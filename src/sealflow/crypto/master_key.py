@@ -95,7 +95,7 @@ KeySource = MasterKey | Passphrase
 
 WAY_OUT = (
     "Get such a key from another machine or from your copy of it, or give the recovery key in its place; "
-    "without one of them the secrets cannot be read"
+    "without one of them the secrets cannot be read. See `sealflow help rotate-keys`"
 )
 """What to do when the key of a store that exists is lost."""
 
