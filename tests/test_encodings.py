@@ -199,6 +199,15 @@ ENCODERS = {
     "base64 in base64": lambda value: b64(b64(value.encode()).encode()),
     "base64 in a url": lambda value: urllib.parse.quote(b64(value.encode()), safe=""),
     "base64 in hex": lambda value: b64(value.encode()).encode().hex(),
+    "hex in words, as xxd writes it": lambda value: " ".join(
+        value.encode().hex()[at : at + 4] for at in range(0, len(value.encode()) * 2, 4)
+    ),
+    "hex in double words": lambda value: " ".join(
+        value.encode().hex()[at : at + 8] for at in range(0, len(value.encode()) * 2, 8)
+    ),
+    "decimal entities that end with a space": lambda value: (
+        "".join(f"&#{ord(char)} " for char in value) if value.isprintable() else value
+    ),
     "hex in base64": lambda value: b64(value.encode().hex().encode()),
     "mojibake in JSON": lambda value: json.dumps(value.encode().decode("latin-1")),
 }

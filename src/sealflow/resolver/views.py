@@ -26,7 +26,8 @@ _BACKSLASH = re.compile(
     + _UTF8.format(p=r"\\x", x="[0-9a-fA-F]")
     + r"|\\[2-3][0-7]{2}(?:\\2[0-7]{2}){1,3}|\\[0-3][0-7]{2}|\\[\s\S]"
 )
-_ENTITY = re.compile(r"&(?:#[0-9]{1,8}|#[xX][0-9a-fA-F]{1,7}|[A-Za-z][A-Za-z0-9]{1,31});?")
+_ENTITY = re.compile(r"&(?:#[0-9]{1,8}|#[xX][0-9a-fA-F]{1,7})(?:;| (?=&#))?|&[A-Za-z][A-Za-z0-9]{1,31};?")
+"""A numeric one may end with a space that is not part of it, as browsers read it."""
 _CP1252 = {
     char: bytes([code])
     for code in range(0x80, 0xA0)
@@ -54,6 +55,7 @@ _NAMED = {
 _BASE64_RUN = re.compile(r"[A-Za-z0-9+/_-]{16,}(?:\r?\n[ \t]*[A-Za-z0-9+/_-]+)*")
 _HEX_RUN = re.compile(r"[0-9a-fA-F]{16,}(?:\r?\n[ \t]*[0-9a-fA-F]{2,})*")
 _HEX_PAIRS = re.compile(r"[0-9a-fA-F]{2}(?:[:, -][0-9a-fA-F]{2}){7,}")
+_HEX_GROUPS = re.compile(r"(?:[0-9a-fA-F]{2}){2,8}(?:[:, -](?:[0-9a-fA-F]{2}){1,8}){2,}")
 _STANDARD = str.maketrans("-_", "+/", "\r\n\t ")
 _BARE = str.maketrans("", "", "\r\n\t :,-")
 _BASE64_CLASS = bytes(
@@ -80,7 +82,7 @@ def views(text: str) -> Iterator[View]:
     if "\\" in text:
         yield from _replaced(text, _BACKSLASH, _backslash)
     if "&" in text:
-        yield from _replaced(text, _ENTITY, html.unescape)
+        yield from _replaced(text, _ENTITY, lambda token: html.unescape(token.rstrip(" ")))
     if "\0" in text:
         yield from _replaced(text, re.compile("\0"), lambda _: "")
     if not text.isascii():
@@ -91,6 +93,8 @@ def views(text: str) -> Iterator[View]:
         yield from _decoded_runs(base64_runs, _base64, 6, phase)
     hexes = classes.translate(_HEX_CLASS)
     hex_runs = _find_runs(text, hexes, b"h" * 16, _HEX_RUN) + _find_runs(text, hexes, b"hhs" * 7, _HEX_PAIRS)
+    for group in (b"hhhhs" * 3, b"hhhhhhhhs" * 2):  # as xxd and od write it
+        hex_runs += _find_runs(text, hexes, group, _HEX_GROUPS)
     for phase in range(2) if hex_runs else ():
         yield from _decoded_runs(hex_runs, _hex, 4, phase)
 
