@@ -241,7 +241,7 @@ def test_a_move_that_was_killed_is_found(cli, sound, tmp_path, key):
     shutil.copy2(tmp_path / "other" / name, sound / name)
     code, found = doctor(cli)
     assert code == 1
-    assert f"a {other} store lies beside" in found[0]["problem"]
+    assert f"a {other} store is beside" in found[0]["problem"]
 
 
 def test_integrity_is_looked_at_in_every_part(cli, sound):
