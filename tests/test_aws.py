@@ -48,7 +48,7 @@ async def make(monkeypatch):
             timeout=timeout,
             **{key: value for key, value in given.items() if value is not None},
         )
-        made.append(make_provider(settings, None, "a test"))
+        made.append(make_provider(settings, None, None))
         return made[-1]
 
     yield provider

@@ -106,7 +106,7 @@ def test_the_providers_say_where_their_credentials_go(service, kind):
         },
     }[kind]
     pytest.importorskip({"vault": "hvac", "aws": "boto3"}[kind])
-    provider = make_provider(ProviderSettings(name="p", kind=kind, **options), service, "here")
+    provider = make_provider(ProviderSettings(name="p", kind=kind, **options), service, None)
     where = {"vault": "vault.example.com:443", "aws": "secretsmanager.eu-west-1.amazonaws.com:443"}[kind]
     import asyncio
 
@@ -145,8 +145,8 @@ def test_aws_names_the_hosts_of_its_region():
 def test_plain_http_needs_to_be_written_into_the_configuration(kind, options):
     pytest.importorskip({"vault": "hvac", "aws": "boto3"}[kind])
     with pytest.raises(SettingsError, match="allow_http"):
-        make_provider(ProviderSettings(name="p", kind=kind, **options), None, "here")
-    assert make_provider(ProviderSettings(name="p", kind=kind, allow_http=True, **options), None, "here")
+        make_provider(ProviderSettings(name="p", kind=kind, **options), None, None)
+    assert make_provider(ProviderSettings(name="p", kind=kind, allow_http=True, **options), None, None)
 
 
 @pytest.mark.parametrize(

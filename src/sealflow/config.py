@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from sealflow.errors import SettingsError
-from sealflow.settings import CONFIG, CONFIG_FILE
+from sealflow.project import CONFIG_FILE, Project, find_project
+from sealflow.settings import CONFIG
 from sealflow.trust import require_trusted_file
 
 _MAX_BYTES = 1 << 20
@@ -32,16 +33,17 @@ class Config:
     providers: tuple[Mapping[str, Any], ...] = ()
 
 
-def find_config(given: str | os.PathLike[str] | None = None, beside: Path | None = None) -> Path | None:
-    """Return the path that is given, else the one that the variable names, else ``sealflow.toml`` in ``beside``.
+def find_config(given: str | os.PathLike[str] | None = None, project: Project | None = None) -> Path | None:
+    """Return the path that is given, else the one that the variable names, else ``sealflow.toml`` of the project.
 
-    The argument and the variable are the owner's word. A file that is only found needs a trusted folder: TrustError.
+    ``project``: default the one that the current folder belongs to. The argument and the variable are the owner's word.
+    A file that is only found needs a trusted folder: TrustError.
     """
     if given is not None:
         return Path(given)
     if os.environ.get(CONFIG):
         return Path(os.environ[CONFIG])
-    path = (beside or Path.cwd()) / CONFIG_FILE
+    path = (find_project() if project is None else project).folder / CONFIG_FILE
     return require_trusted_file(path, str(path)) if os.path.lexists(path) else None
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sealflow.errors import SettingsError
+from sealflow.project import WORKFLOW_FOLDER, Project, find_project
 from sealflow.wording import holds_key
 
 STORAGE_PATH = "WORKFLOW_SECRETS_STORAGE_PATH"
@@ -27,12 +28,11 @@ PASSPHRASE = "WORKFLOW_SECRETS_PASSPHRASE"  # noqa: S105 - the variable's name
 PASSPHRASE_FILE = "WORKFLOW_SECRETS_PASSPHRASE_FILE"  # noqa: S105 - the variable's name
 
 CONFIG = "SEALFLOW_CONFIG"
-CONFIG_FILE = "sealflow.toml"
 TRUSTED_FOLDERS = "SEALFLOW_TRUSTED_FOLDERS"
 VALUE_PREFIX = "SEALFLOW_SECRET_"
 """What the variables that hold values begin with, unless the provider is given another prefix."""
 
-DEFAULT_PATH = Path(".workflow") / "secrets"
+DEFAULT_PATH = Path(WORKFLOW_FOLDER) / "secrets"
 
 
 def find_user_config_directory() -> Path | None:
@@ -82,18 +82,31 @@ def is_own_variable(name: str) -> bool:
 class Settings:
     """``path``: absolute storage directory. ``backend``: a backend's name, or None for the default.
 
-    ``is_default``: nobody chose the path; it is the one under the current directory.
+    ``project``: where nobody chose the path, the project that it is in.
     """
 
     path: Path
     backend: str | None
-    is_default: bool = False
+    project: Project | None = None
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str] | None = None, backend: str | None = None) -> Settings:
-        """Take what is given; where it is missing, the variable; where that is empty, the default."""
+    def load(
+        cls,
+        path: str | os.PathLike[str] | None = None,
+        backend: str | None = None,
+        *,
+        project: Project | None = None,
+    ) -> Settings:
+        """Take what is given; where it is missing, the variable; where that is empty, ``.workflow/secrets`` of the project.
+
+        ``project``: default the one that the current folder belongs to.
+        """
+        backend = (backend or os.environ.get(STORAGE_BACKEND) or "").strip().lower() or None
         chosen = path or os.environ.get(STORAGE_PATH)
-        text = os.fspath(chosen or DEFAULT_PATH)
+        if not chosen:
+            project = find_project() if project is None else project
+            return cls((project.folder / DEFAULT_PATH).absolute(), backend, project)
+        text = os.fspath(chosen)
         if "\0" in text:
             raise SettingsError("the storage path holds a NUL character", hint=f"Correct {STORAGE_PATH}")
         if holds_key(text) and not os.path.lexists(text):
@@ -101,5 +114,12 @@ class Settings:
                 "the storage path holds what looks like a key or a token",
                 hint=f"Put a master key into {MASTER_KEY}, and a directory into {STORAGE_PATH}",
             )
-        backend = backend or os.environ.get(STORAGE_BACKEND) or None
-        return cls(expand_user(text).absolute(), backend.strip().lower() if backend else None, not chosen)
+        return cls(expand_user(text).absolute(), backend)
+
+    @classmethod
+    def for_new_store(
+        cls, path: str | os.PathLike[str] | None = None, backend: str | None = None
+    ) -> Settings:
+        """Return where a new store is made: what is given, the variable, or ``.workflow/secrets`` in the current folder."""
+        here = Path.cwd()
+        return cls.load(path, backend, project=Project(here, (), (here,), "a new store is made there"))

@@ -7,11 +7,8 @@ and owner of the directory. A folder that another user may write to is never tru
 from __future__ import annotations
 
 import fcntl
-import grp
 import json
 import os
-import pwd
-import shlex
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sealflow.errors import SettingsError, TrustError
+from sealflow.owners import find_writer, quoted_path, shown_path
 from sealflow.settings import (
     TRUSTED_FOLDERS,
     expand_user,
@@ -58,11 +56,11 @@ def trust_folder(folder: str | os.PathLike[str]) -> Path:
     path = _resolved(folder)
     if path is None or not path.is_dir():
         raise TrustError(
-            f"{_shown(folder)} is not a directory", hint="Name the folder of your workflow files"
+            f"{shown_path(folder)} is not a directory", hint="Name the folder of your workflow files"
         )
     problem = _writable_by_others(path, path)
     if problem is not None:
-        raise TrustError(f"{_shown(path)} cannot be trusted: {problem[0]}", hint=problem[1])
+        raise TrustError(f"{shown_path(path)} cannot be trusted: {problem[0]}", hint=problem[1])
     with _locked():
         others = [item for item in _read() if item.path != path]
         _write([*others, TrustedFolder(path, path.stat().st_uid)])
@@ -114,10 +112,10 @@ def require_trusted_file(path: Path, what: str) -> Path:
     resolved = _resolved(path)
     if resolved is None:
         raise TrustError(
-            f"{what} needs a folder that you trust: {_shown(path)} does not exist", hint="Correct it"
+            f"{what} needs a folder that you trust: {shown_path(path)} does not exist", hint="Correct it"
         )
     require_trust(resolved.parent, what)
-    problem = _writable(resolved, resolved.stat())
+    problem = find_writer(resolved, resolved.stat())
     if problem is not None:
         raise TrustError(f"{what} is not used: {problem[0]}", hint=problem[1])
     return resolved
@@ -134,32 +132,17 @@ def find_file_problem(path: Path) -> TrustError | None:
 
 def trust_hint(folder: Path) -> str:
     """Return what a message says to do where a folder is not trusted."""
-    return f"If you trust what is in it, run: sealflow trust {_quoted(folder)}"
-
-
-def find_writer(path: Path) -> tuple[str, str] | None:
-    """Return who else may change a file or folder, and what to do; None where only this user and root may."""
-    return _writable(path, path.stat())
-
-
-def _quoted(path: Path) -> str:
-    """Return a path as a shell takes it; a name that would change what a terminal shows is spelled out."""
-    return shlex.quote(str(path)) if str(path).isprintable() else repr(str(path))
-
-
-def _shown(path: str | os.PathLike[str]) -> str:
-    text = os.fspath(path)
-    return text if text.isprintable() else repr(text)
+    return f"If you trust what is in it, run: sealflow trust {quoted_path(folder)}"
 
 
 def _problem(folder: str | os.PathLike[str]) -> tuple[str, str] | None:
     """Return why ``folder`` is not trusted, and what to do; None when it is."""
     path = _resolved(folder)
     if path is None:
-        return f"{_shown(folder)} does not exist", "Correct the path"
+        return f"{shown_path(folder)} does not exist", "Correct the path"
     above = next((root for root in _roots() if path == root or root in path.parents), None)
     if above is None:
-        return f"you have not trusted {_shown(path)}", trust_hint(path)
+        return f"you have not trusted {shown_path(path)}", trust_hint(path)
     return _writable_by_others(path, above)
 
 
@@ -199,33 +182,13 @@ def _writable_by_others(path: Path, root: Path) -> tuple[str, str] | None:
     """
     for folder in (path, *path.parents):
         status = folder.lstat()
-        problem = _writable(folder, status)
+        problem = find_writer(folder, status)
         sticky = (
             status.st_mode & stat.S_ISVTX and folder in root.parents and status.st_uid in (0, os.geteuid())
         )
         if problem is not None and not sticky:
             return problem
     return None
-
-
-def _writable(path: Path, status: os.stat_result) -> tuple[str, str] | None:
-    if status.st_uid not in (0, os.geteuid()):
-        return f"{_shown(path)} belongs to another user", "Use a copy that belongs to you"
-    if status.st_mode & stat.S_IWOTH or (
-        status.st_mode & stat.S_IWGRP and not _is_private_group(status.st_gid)
-    ):
-        return f"other users may write to {_shown(path)}", f"Run: chmod go-w {_quoted(path)}"
-    return None
-
-
-def _is_private_group(group: int) -> bool:
-    """Whether this user is alone in a group: systems that make one for each user make folders writable to it."""
-    try:
-        user, entry = pwd.getpwuid(os.geteuid()), grp.getgrgid(group)
-    except KeyError:
-        return False
-    alone = set(entry.gr_mem) <= {user.pw_name}
-    return group != 0 and group == user.pw_gid and entry.gr_name == user.pw_name and alone
 
 
 def _read() -> list[TrustedFolder]:

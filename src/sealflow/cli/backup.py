@@ -59,7 +59,9 @@ def restore(file: Path, yes: bool, as_json: bool) -> None:
     settings = Settings.load()
     verify_backup(settings, file)  # a question is worth asking only for a backup that can be restored
     is_new = existing_backend(settings) is None
-    if not is_new:
+    if is_new:
+        settings = Settings.for_new_store()
+    else:
         confirm(f"Replace what the store in {settings.path} holds?", yes, "restore")
     info = restore_backup(settings, file)
     _print(info, as_json, "Restored")

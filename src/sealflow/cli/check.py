@@ -15,7 +15,7 @@ from sealflow.cli.provider import config_option
 from sealflow.cli.trust import trust_for_this_command, trust_option
 from sealflow.config import find_config
 from sealflow.errors import SealflowError, StoreUnavailableError, TrustError
-from sealflow.settings import CONFIG_FILE
+from sealflow.project import CONFIG_FILE, Project, find_project
 from sealflow.trust import find_file_problem
 
 if TYPE_CHECKING:
@@ -42,11 +42,12 @@ def check(
     if trust_now:
         trust_for_this_command(file.absolute().parent for file in files)
     trusted = {file: find_file_problem(file) is None for file in files}
-    known = known_secrets()
     beside = files[0].absolute().parent
+    project = find_project(beside)
+    known = known_secrets(project)
     refused = None
     try:
-        find_config(config, beside)
+        find_config(config, project)
     except TrustError as error:
         refused = error
     asked = providers and refused is None
@@ -56,7 +57,7 @@ def check(
             for file in files
         ]
     if refused is not None:
-        finding = Finding(str(beside / CONFIG_FILE), 1, 1, "", None, refused.message, refused.hint)
+        finding = Finding(str(project.folder / CONFIG_FILE), 1, 1, "", None, refused.message, refused.hint)
         checked.append(Checked([finding], []))
     findings = [finding for item in checked for finding in item.findings]
     for warning in (text for file in checked for text in file.warnings):
@@ -76,15 +77,15 @@ def check(
         click.get_current_context().exit(1)
 
 
-def known_secrets() -> Known:
-    """Return the secrets of the local store, from their metadata."""
+def known_secrets(project: Project) -> Known:
+    """Return the secrets of the project's store, from their metadata."""
     from sealflow.service.describe import list_infos
     from sealflow.settings import Settings
     from sealflow.stores.select import open_registry
     from sealflow.workflow.check import Known
 
     try:
-        registry = open_registry(Settings.load())
+        registry = open_registry(Settings.load(project=project))
     except StoreUnavailableError as error:
         return Known({}, error)
     with registry:
@@ -95,11 +96,12 @@ def needs_trust(file: Path, config: Path | None) -> bool:
     """Whether a workflow file, or the configuration beside it, asks for what needs a folder that is trusted."""
     from sealflow.workflow.check import check_file
 
+    project = find_project(file.absolute().parent)
     try:
-        find_config(config, file.absolute().parent)
+        find_config(config, project)
     except TrustError:
         return True
-    known = known_secrets()
+    known = known_secrets(project)
     return check_file(file, known, trusted=False).findings != check_file(file, known).findings
 
 

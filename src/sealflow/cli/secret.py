@@ -161,11 +161,11 @@ def create(
 @json_option
 def get(name: str, version: int | None, field: str | None, reveal: bool, as_json: bool) -> None:
     """Show the metadata of NAME and the names of its fields; values only with --reveal."""
-    from sealflow.service.open_service import open_service
+    from sealflow.service.open_service import open_existing
 
     if field is not None and not reveal:
         raise click.UsageError("--field prints a value and needs --reveal")
-    with open_service() as service:
+    with open_existing() as service:
         found = service.get_secret(name, version)
     if field is not None:
         _print_field(name, found.data, field, as_json)
@@ -291,7 +291,7 @@ def update(
 
     --field changes the fields that it names and keeps the others; --from-json replaces all fields.
     """
-    from sealflow.service.open_service import open_service
+    from sealflow.service.open_service import open_existing
 
     changes = {key: value for key, value in metadata.items() if value}
     if public_fields or mask_all:
@@ -301,7 +301,7 @@ def update(
         if key in changes:
             raise click.UsageError(f"--clear {item} and a new value for it exclude each other")
         changes[key] = () if key == "tags" else None
-    with open_service() as service:
+    with open_existing() as service:
         if not fields and from_json is None and not changes:
             raise click.UsageError("there is nothing to change: give fields or metadata")
         data = given_fields(fields, from_json, []) if fields or from_json is not None else None
@@ -323,9 +323,9 @@ def update(
 @json_option
 def delete(name: str, yes: bool, expected_version: int | None, as_json: bool) -> None:
     """Delete NAME. Its versions stay in the store until they are destroyed."""
-    from sealflow.service.open_service import open_service
+    from sealflow.service.open_service import open_existing
 
-    with open_service() as service:
+    with open_existing() as service:
         service.history(name)  # raises if there is no such secret, without decrypting it
         confirm(f"Delete the secret {name}?", yes, "delete")
         service.delete_secret(name, expected_version=expected_version)

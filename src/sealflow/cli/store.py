@@ -66,7 +66,7 @@ def init(backend: str | None, keychain: str | None, as_json: bool) -> None:
     from sealflow.crypto.keyring import new_document
     from sealflow.operations.trail import record_event
 
-    settings = Settings.load(None, backend)
+    settings = Settings.for_new_store(None, backend)
     made = _Made()
 
     def new_keyring(store_id: str) -> KeyringDocument:

@@ -73,10 +73,15 @@ class Problem(NamedTuple):
         return _path(self.loc)
 
 
-def validate(model: type[_Model], data: Any) -> tuple[_Model, list[Problem]] | tuple[None, list[Problem]]:
-    """Return the validated model, or None and every problem. pydantic's exception, which holds the data, ends here."""
+def validate(
+    model: type[_Model], data: Any, context: Any = None
+) -> tuple[_Model, list[Problem]] | tuple[None, list[Problem]]:
+    """Return the validated model, or None and every problem. pydantic's exception, which holds the data, ends here.
+
+    ``context``: what the model's validators find in ``info.context``.
+    """
     try:
-        return model.model_validate(data), []
+        return model.model_validate(data, context=context), []
     except ValidationError as error:
         found = error.errors(include_input=False, include_url=False)
     return None, [_problem(model, item) for item in found]

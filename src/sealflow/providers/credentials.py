@@ -13,7 +13,6 @@ from sealflow.model.policy import Policy
 from sealflow.providers.options import Credential, Destinations, Reveal
 from sealflow.providers.own_files import read_credential_file
 from sealflow.service.secret_service import SecretService
-from sealflow.settings import expand_user
 
 
 def make_reveal(provider: str, service: SecretService | None, destinations: Destinations) -> Reveal:
@@ -26,7 +25,7 @@ def make_reveal(provider: str, service: SecretService | None, destinations: Dest
                 raise _no_credential(provider, f"the variable {credential.env} is not set")
             return value
         if credential.file is not None:
-            return _from_file(provider, expand_user(credential.file))
+            return _from_file(provider, Path(credential.file))
         return _from_store(provider, credential.secret or "", service, destinations)
 
     return reveal
@@ -87,5 +86,5 @@ def _check_destinations(provider: str, name: str, policy: Policy, destinations: 
 def _no_credential(provider: str, reason: str) -> SettingsError:
     return SettingsError(
         f"the provider {provider!r} has no credential: {reason}",
-        hint="Correct it in sealflow.toml, or set it",
+        hint="Set it, or correct the credential in sealflow.toml",
     )

@@ -9,16 +9,15 @@ from typing import ClassVar
 
 from sealflow.errors import ProviderDeniedError, ProviderMalformedError, ProviderUnavailableError
 from sealflow.providers.base import ExternalSecretProvider
-from sealflow.providers.options import ProviderOptions, Reveal
+from sealflow.providers.options import FilePath, ProviderOptions, Reveal
 from sealflow.providers.own_files import is_own_file
-from sealflow.settings import expand_user
 from sealflow.wording import shown
 
 _MAX_BYTES = 1 << 20
 
 
 class DirectoryOptions(ProviderOptions):
-    path: str
+    path: FilePath
 
 
 class DirectoryProvider(ExternalSecretProvider):
@@ -28,7 +27,7 @@ class DirectoryProvider(ExternalSecretProvider):
 
     def __init__(self, name: str, options: DirectoryOptions, reveal: Reveal, timeout: float) -> None:
         super().__init__(name, options, reveal, timeout)
-        self._root = expand_user(options.path)
+        self._root = Path(options.path)
 
     async def get_secret(self, name: str) -> dict[str, str] | None:
         return await asyncio.to_thread(self._read, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from pydantic import BaseModel
@@ -37,10 +38,11 @@ KINDS: Plugins[ProviderKind] = Plugins(
 
 
 def make_provider(
-    settings: ProviderSettings, service: SecretService | None, where: str
+    settings: ProviderSettings, service: SecretService | None, file: Path | None
 ) -> ExternalSecretProvider:
-    """Make a provider from its settings; SettingsError says which option is wrong, and where."""
+    """Make a provider from its settings in ``file``; SettingsError says which option is wrong, and where."""
     kind = KINDS.get(settings.kind)
-    options = check_options(kind.Options, settings.options, f"{where}: provider {settings.name!r}")
+    folder = None if file is None else file.absolute().parent
+    options = check_options(kind.Options, settings.options, f"{file}: provider {settings.name!r}", folder)
     destinations = options.destinations() if isinstance(options, ProviderOptions) else Destinations()
     return kind(settings.name, options, make_reveal(settings.name, service, destinations), settings.timeout)

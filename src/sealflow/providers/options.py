@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+)
 
 from sealflow.config import Config
 from sealflow.errors import SettingsError
@@ -44,13 +53,26 @@ class ProviderOptions(Strict):
         return Destinations()
 
 
+def _from_the_file(value: str, info: ValidationInfo) -> str:
+    folder = info.context
+    try:
+        path = Path(value).expanduser()
+    except RuntimeError:
+        raise ValueError("there is no such home directory: write the whole path") from None
+    return str(folder / path if isinstance(folder, Path) else path)
+
+
+FilePath = Annotated[str, AfterValidator(_from_the_file)]
+"""A path, as ``sealflow.toml`` has it: a relative one begins at the folder of that file, and ``~`` is the home folder."""
+
+
 class Credential(Strict):
     """Where a provider's own credential comes from: exactly one of a file, a variable, a secret of the local store.
 
     ``secret`` is ``NAME.FIELD``. sealflow's own variables and files are refused.
     """
 
-    file: str | None = None
+    file: FilePath | None = None
     env: str | None = None
     secret: str | None = None
 
@@ -157,9 +179,12 @@ def check_address(address: str, allow_http: bool) -> str:
     return address.rstrip("/")
 
 
-def check_options(model: type[_Model], data: Any, where: str) -> _Model:
-    """Return the validated options; SettingsError says which option is wrong, and where."""
-    options, problems = validate(model, data)
+def check_options(model: type[_Model], data: Any, where: str, folder: Path | None = None) -> _Model:
+    """Return the validated options; SettingsError says which option is wrong, and where.
+
+    ``folder``: where relative paths begin.
+    """
+    options, problems = validate(model, data, folder)
     if options is not None:
         return options
     first = problems[0]

@@ -25,7 +25,7 @@ def is_own_file(path: Path, status: os.stat_result | None = None) -> bool:
     """
     resolved = path.resolve()
     places = (settings.find_user_config_directory(), settings.Settings.load().path, Path("/proc"))
-    if any(place is not None and resolved.is_relative_to(place.resolve()) for place in places):
+    if any(place is not None and resolved.is_relative_to(place.resolve()) for place in places) or _is_in_a_store(resolved):
         return True
     return any(resolved == file.resolve() or _is_same(file, status) for file in _key_files())
 
@@ -49,6 +49,11 @@ def read_credential_file(path: Path) -> tuple[str, str | None]:
     if len(content) > _MAX_BYTES:
         return "", "is larger than 1 MiB"
     return value, None if value else "is empty"
+
+
+def _is_in_a_store(path: Path) -> bool:
+    """Whether a path lies in the storage directory of any project."""
+    return any(folder.parts[-2:] == settings.DEFAULT_PATH.parts for folder in path.parents)
 
 
 def _key_files() -> Iterator[Path]:

@@ -19,7 +19,7 @@ from sealflow.errors import (
     ProviderUnavailableError,
 )
 from sealflow.providers.base import ExternalSecretProvider
-from sealflow.providers.options import Destinations, ProviderOptions, Reveal, check_address
+from sealflow.providers.options import Destinations, FilePath, ProviderOptions, Reveal, check_address
 from sealflow.providers.sdk_threads import SdkThreads
 from sealflow.providers.vault_login import Login, Token, log_in
 from sealflow.wording import shown
@@ -42,7 +42,7 @@ class VaultOptions(ProviderOptions):
     version: int | None = Field(default=None, ge=1)
     namespace: str | None = None
     verify_tls: bool = True
-    ca_file: str | None = None
+    ca_file: FilePath | None = None
     client_certificate: str | None = None
     client_key: str | None = None
     pool_size: int = Field(default=16, ge=1, le=256)

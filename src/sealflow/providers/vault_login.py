@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 from pydantic import Field
 
 from sealflow.errors import SettingsError
-from sealflow.providers.options import CredentialSource, Reveal, Strict
+from sealflow.providers.options import CredentialSource, FilePath, Reveal, Strict
 from sealflow.providers.own_files import read_credential_file
-from sealflow.settings import expand_user
 
 if TYPE_CHECKING:
     import hvac
@@ -35,7 +34,7 @@ class TokenFileLogin(Strict):
     """A file that an agent keeps up to date; read again whenever a new login is needed."""
 
     method: Literal["token_file"]
-    path: str
+    path: FilePath
 
 
 class AppRoleLogin(Strict):
@@ -55,7 +54,7 @@ class UserpassLogin(Strict):
 class KubernetesLogin(Strict):
     method: Literal["kubernetes"]
     role: str
-    jwt_file: str = "/var/run/secrets/kubernetes.io/serviceaccount/token"
+    jwt_file: FilePath = "/var/run/secrets/kubernetes.io/serviceaccount/token"
     mount: str = "kubernetes"
 
 
@@ -104,7 +103,7 @@ def _look_up(client: hvac.Client, token: str) -> Token:
 
 
 def _read_file(path: str) -> str:
-    value, reason = read_credential_file(expand_user(path))
+    value, reason = read_credential_file(Path(path))
     if reason is None:
         return value
     raise SettingsError(f"the login file {path} {reason}", hint="Correct it in sealflow.toml")

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Iterable, Sequence
 
-from sealflow.errors import ProviderError, ProviderUnavailableError, SealflowError, SecretNotFoundError
+from sealflow.errors import ProviderUnavailableError, SealflowError, SecretNotFoundError
 from sealflow.providers.base import ExternalSecretProvider, Found
 from sealflow.resolver.local import LOCAL, LocalStore
 from sealflow.resolver.provider_source import ProviderSource, ends_search
@@ -79,7 +79,7 @@ class Chain:
             outcome = outcomes[key[1]]
             if isinstance(outcome, Found):
                 search.found(key, outcome)
-            elif isinstance(outcome, ProviderError) and ends_search(outcome):
+            elif isinstance(outcome, SealflowError) and ends_search(outcome):
                 search.answers[key] = outcome
             else:
                 search.note(key, source.name, outcome)

@@ -11,12 +11,14 @@ from typing import Any
 from sealflow.config import find_config, load_config
 from sealflow.errors import MasterKeyError, ReferenceSyntaxError, StoreUnavailableError, attempt
 from sealflow.model.references import parse
+from sealflow.project import find_project
 from sealflow.providers.kinds import make_provider
 from sealflow.providers.options import provider_settings
 from sealflow.resolver.provider_source import ProviderSource
 from sealflow.resolver.resolver import Resolver
-from sealflow.service.open_service import open_service, store_exists
+from sealflow.service.open_service import open_existing, store_exists
 from sealflow.service.secret_service import SecretService
+from sealflow.settings import Settings
 from sealflow.wording import shown
 
 
@@ -30,23 +32,24 @@ def opened_resolver(
 ) -> Iterator[Resolver]:
     """Open the providers of ``sealflow.toml`` and the local store; the caller closes the resolver.
 
-    ``config``: the file, else ``SEALFLOW_CONFIG``, else ``sealflow.toml`` in ``beside`` (default: the current
-    directory). With providers the local store is used if it exists, and is not created. Without ``needs_local``
-    a store whose master key is not configured is left out. Raises SettingsError.
+    ``config``: the file, else ``SEALFLOW_CONFIG``, else ``sealflow.toml`` of the project. ``beside``: the folder of the
+    workflow file, whose project it is; default: the current folder. No store is made: with providers the local store is
+    used if it exists, and is not missed if it does not. Without ``needs_local`` a store whose master key is not
+    configured is left out. Raises SettingsError, StoreUnavailableError.
     """
-    settings = load_config(find_config(config, beside))
+    project = find_project(beside)
+    settings = load_config(find_config(config, project))
     providers = provider_settings(settings)
+    store = Settings.load(project=project)
     own = None
-    if service is None and (not providers or store_exists()):
+    if service is None and (not providers or store_exists(store)):
         try:
-            own = service = open_service(audit_required=settings.audit_required)
+            own = service = open_existing(store, audit_required=settings.audit_required)
         except (MasterKeyError, StoreUnavailableError):
             if needs_local:
                 raise
     try:
-        sources = [
-            ProviderSource(make_provider(item, service, str(settings.path)), item) for item in providers
-        ]
+        sources = [ProviderSource(make_provider(item, service, settings.path), item) for item in providers]
         yield Resolver(service, sources, timeout=settings.resolver_timeout)
     finally:
         if own is not None:

@@ -28,8 +28,11 @@ BREAK_AFTER = 5
 """Failures in a row after which a provider is not asked for a while."""
 BREAK_SECONDS = 10.0
 
-Outcome = Found | ProviderError | None
-"""Found, the provider's error, or None: there is no such secret."""
+Outcome = Found | SealflowError | None
+"""Found, an error, or None: there is no such secret.
+
+The error is a ProviderError of one of the three kinds, or what is wrong with the provider's own credential.
+"""
 
 
 class _Kept(NamedTuple):
@@ -118,7 +121,7 @@ class ProviderSource:
                 return answers
 
             outcome = await self._retried(all_at_once)
-            if isinstance(outcome, ProviderError):
+            if isinstance(outcome, SealflowError):
                 return dict.fromkeys(names, outcome)
             return {name: self._outcome(outcome.get(name)) for name in names}
         outcomes = await asyncio.gather(*(self._one(name) for name in names))
@@ -128,16 +131,16 @@ class ProviderSource:
         return self._outcome(await self._retried(lambda: self.provider.get_secret(name)))
 
     async def _retried(self, ask: Callable[[], Any]) -> Any:
-        """Return the answer of ``ask``, or its ProviderError; retry with jitter while the provider is unavailable."""
-        problem: ProviderError
+        """Return the answer of ``ask``, or its SealflowError; retry with jitter while the provider is unavailable."""
+        problem: SealflowError
         try:
             async for attempt in self._retrying():
                 with attempt:
                     return await ask()
-        except ProviderError as error:
+        except (
+            SealflowError
+        ) as error:  # the provider's answer; or its credential is missing, or may not be sent there
             problem = error
-        except SealflowError as error:  # its credential is missing, or may not be sent there
-            problem = ProviderMalformedError(error.message, hint=error.hint, secret=error.secret)
         except Exception as error:  # noqa: BLE001 - a third party's provider; its message may contain a value
             problem = ProviderMalformedError(
                 f"the provider {self.name!r} raised {type(error).__name__}",
@@ -197,4 +200,4 @@ def ends_search(outcome: Outcome) -> bool:
 
     An older value elsewhere must not take the place of the one that was refused or could not be read.
     """
-    return isinstance(outcome, ProviderError) and not isinstance(outcome, ProviderUnavailableError)
+    return isinstance(outcome, SealflowError) and not isinstance(outcome, ProviderUnavailableError)

@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import NoReturn
 
 from sealflow.errors import StoreError, StoreFullError, StoreUnavailableError
+from sealflow.project import WORKFLOW_FOLDER
 
 TEMPORARY = ".tmp-"
 
 
 def make_directory(path: Path) -> None:
-    """Make ``path`` and its missing parents, each 0700 from the first moment."""
+    """Make ``path`` and its missing parents, each 0700 from the first moment.
+
+    A ``.workflow`` that is made gets a ``.gitignore`` of its own: no store is for a repository.
+    """
     missing = [path, *path.parents]
     missing = missing[: next(i for i, part in enumerate(missing) if part.exists())]
     for part in reversed(missing):
@@ -25,6 +29,8 @@ def make_directory(path: Path) -> None:
         except OSError as error:
             raise_for(error, part, "made")
         part.chmod(0o700)  # a umask can take away bits that we need
+        if part.name == WORKFLOW_FOLDER:
+            (part / ".gitignore").write_text("*\n", encoding="utf-8")
 
 
 def secure_directory(path: Path, *, ours: bool) -> None:

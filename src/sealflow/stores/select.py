@@ -12,7 +12,7 @@ from pathlib import Path
 from sealflow.errors import DamagedRecordError, SettingsError, StoreError, StoreUnavailableError
 from sealflow.model.stored import KeyringDocument
 from sealflow.plugins import Plugins
-from sealflow.settings import STORAGE_BACKEND, STORAGE_PATH, Settings
+from sealflow.settings import DEFAULT_PATH, STORAGE_BACKEND, STORAGE_PATH, Settings
 from sealflow.stores.documents import damaged, parse, read_object
 from sealflow.stores.folder import Folder
 from sealflow.stores.lock import StoreLock
@@ -59,9 +59,7 @@ def open_registry(settings: Settings, new_keyring: NewKeyring | None = None) -> 
             if backend is None:
                 return _create(settings, new_keyring)
     if backend is None:
-        raise StoreUnavailableError(
-            f"there is no store in {settings.path}", hint="Run `sealflow init`, or check the path"
-        )
+        raise no_store(settings)
     secure_directory(settings.path, ours=True)
     registry = BACKENDS.get(backend).open(settings.path)
     if not os.path.lexists(settings.path / MARKER) and os.access(settings.path, os.W_OK):
@@ -95,12 +93,30 @@ def existing_backend(settings: Settings) -> str | None:
     return found
 
 
+def no_store(settings: Settings) -> StoreUnavailableError:
+    """Return the error that says where a store was looked for, and to look elsewhere before making one."""
+    project = settings.project
+    if project is None:
+        return StoreUnavailableError(
+            f"there is no store in {settings.path}",
+            hint=f"Correct the path ({STORAGE_PATH}); only where there never was a store, make one: `sealflow init`",
+        )
+    looked = [str(folder) for folder in (project.folder,) if project.marks] or list(
+        map(str, project.looked_in)
+    )
+    return StoreUnavailableError(
+        f"there is no store in {', '.join(looked)} (looked for {DEFAULT_PATH})",
+        hint=f"Go to the folder of your project, or name the store by {STORAGE_PATH}; "
+        "only where there never was a store, make one: `sealflow init`",
+    )
+
+
 def _refuse_links(settings: Settings) -> None:
     """Refuse a default path that a link leads elsewhere: the folder chose that, and not its owner."""
-    for part in (settings.path.parent, settings.path) if settings.is_default else ():
+    for part in (settings.path.parent, settings.path) if settings.project is not None else ():
         if part.is_symlink():
             raise StoreUnavailableError(
-                f"{part} is a link, which sealflow does not follow from the current directory",
+                f"{part} is a link, which sealflow does not follow from a project's folder",
                 hint=f"If you trust where it leads, name that directory by {STORAGE_PATH}",
             )
 

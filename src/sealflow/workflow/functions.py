@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 
 from sealflow.errors import WorkflowError
 from sealflow.model.names import NAME_RULE, is_name
+from sealflow.owners import find_writer
 from sealflow.plugins import Plugins
-from sealflow.trust import find_writer
 from sealflow.wording import shown
 
 FUNCTIONS: Plugins[Callable[..., Any]] = Plugins(
