@@ -122,7 +122,7 @@ class Cli:
 def one_secret(cli: Cli, store_key: MasterKey) -> str:
     """A store made by the command line, with the secret ``a``; its value."""
     value = "value-one-of-a"
-    create = ("secret", "create", "a", "--type", "api_key", "--from-json", "-")
+    create = ("secret", "create", "a", "--init", "--type", "api_key", "--from-json", "-")
     assert cli(*create, stdin=json.dumps({"value": value})).code == 0
     return value
 

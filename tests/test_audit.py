@@ -205,7 +205,17 @@ def test_a_wrong_configuration_is_refused(own_world, key, text):
 
 
 def test_the_command_shows_filters_and_verifies(cli, store_key, own_world):
-    cli("secret", "create", "a", "--type", "api_key", "--from-json", "-", stdin=json.dumps({"value": VALUE}))
+    cli(
+        "secret",
+        "create",
+        "a",
+        "--init",
+        "--type",
+        "api_key",
+        "--from-json",
+        "-",
+        stdin=json.dumps({"value": VALUE}),
+    )
     cli("secret", "create", "b", "--type", "api_key", "--from-json", "-", stdin=json.dumps({"value": VALUE}))
     cli("secret", "get", "a")
     found = json.loads(cli("audit", "--json").out)
@@ -265,7 +275,7 @@ def test_usage_lists_files_nodes_and_fields(cli, store_key, own_world, server):
 
 
 def test_short_values_are_refused_by_the_command_line(cli, store_key):
-    arguments = ("secret", "create", "s", "--type", "basic_auth", "--from-json", "-")
+    arguments = ("secret", "create", "s", "--init", "--type", "basic_auth", "--from-json", "-")
     stdin = '{"username": "u", "password": "abc"}'
     result = cli(*arguments, stdin=stdin)
     assert result.code == 1
@@ -278,7 +288,15 @@ def test_short_values_are_refused_by_the_command_line(cli, store_key):
     )
     assert (
         cli(
-            "secret", "create", "c", "--type", "custom", "--from-json", "-", stdin='{"a": {"b": ["xy"]}}'
+            "secret",
+            "create",
+            "c",
+            "--init",
+            "--type",
+            "custom",
+            "--from-json",
+            "-",
+            stdin='{"a": {"b": ["xy"]}}',
         ).code
         == 1
     )

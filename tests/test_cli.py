@@ -452,6 +452,7 @@ def test_a_prompt_reads_without_echo(store_key, own_world):
         os.execv(command[0], command)
     shown = b""
     for expected, answer in (
+        (b"Make one in", b"y\n"),
         (b"username", b"us-er\n"),
         (b"password: ", VALUE.encode() + b"\n"),
         (b"again: ", VALUE.encode() + b"\n"),

@@ -339,7 +339,17 @@ def test_a_key_command_killed_anywhere_can_be_run_again(any_service, tmp_path, k
 
 def test_a_lost_key_is_replaced_with_the_recovery_key(cli, store_key, own_world, monkeypatch, canary):
     value = canary.value()
-    cli("secret", "create", "a", "--type", "api_key", "--from-json", "-", stdin=json.dumps({"value": value}))
+    cli(
+        "secret",
+        "create",
+        "a",
+        "--init",
+        "--type",
+        "api_key",
+        "--from-json",
+        "-",
+        stdin=json.dumps({"value": value}),
+    )
     printed = cli("key", "add", "--recovery")
     recovery = MasterKey.parse(printed.out.strip(), "paper")
     assert recovery.kek_id in printed.err
@@ -365,7 +375,7 @@ def test_the_keychain_keeps_a_key(cli, own_world, monkeypatch, tmp_path, canary)
     assert not list((tmp_path / "config").rglob("*.key"))
     monkeypatch.delenv("WORKFLOW_SECRETS_MASTER_KEY_KEYCHAIN")
     given = json.dumps({"value": canary.value()})
-    create = ("secret", "create", "a", "--type", "api_key", "--from-json", "-")
+    create = ("secret", "create", "a", "--init", "--type", "api_key", "--from-json", "-")
     assert cli(*create, stdin=given).code == 1
     monkeypatch.setenv("WORKFLOW_SECRETS_MASTER_KEY_KEYCHAIN", "work")
     assert cli(*create, stdin=given).code == 0

@@ -21,6 +21,7 @@ from sealflow import (
 )
 from sealflow.config import find_config, load_config
 from sealflow.logs import withheld_sdk_logs
+from sealflow.project import find_project
 from sealflow.providers.directory import DirectoryOptions, DirectoryProvider
 from sealflow.providers.environment import EnvironmentOptions, EnvironmentProvider
 from sealflow.providers.options import ProviderSettings, provider_settings
@@ -252,16 +253,17 @@ order = 0
 
 
 def test_the_file_is_read_and_ordered(tmp_path, monkeypatch):
-    path = tmp_path / "sealflow.toml"
+    path = tmp_path / "project" / "sealflow.toml"
+    path.parent.mkdir()
     path.write_text(VAULT_TOML)
     assert [item.name for item in provider_settings(load_config(path))] == ["folder", "vault", "late"]
     assert load_config(path).resolver_timeout == 20
     assert provider_settings(load_config(path))[1].options["address"] == "https://vault.example.com"
-    assert find_config(None, tmp_path) == path
-    assert find_config(None, tmp_path / "elsewhere") is None
+    assert find_config(None, find_project(path.parent)) == path
+    assert find_config(None, find_project()) is None
     monkeypatch.setenv("SEALFLOW_CONFIG", "/named/by/variable.toml")
-    assert find_config(None, tmp_path) == Path("/named/by/variable.toml")
-    assert find_config("given.toml", tmp_path) == Path("given.toml")
+    assert find_config(None, find_project(path.parent)) == Path("/named/by/variable.toml")
+    assert find_config("given.toml", find_project(path.parent)) == Path("given.toml")
     assert provider_settings(load_config(None)) == []
 
 

@@ -143,7 +143,7 @@ def test_a_warning_counts_days(service, days, said):
 def test_the_commands_warn_before_a_secret_expires(cli, store_key, own_world, server):
     for name, days in (("soon", 5), ("later", 40), ("gone", -1), ("never", None)):
         given = [] if days is None else ["--expires-at", in_days(days)]
-        create = ("secret", "create", name, "--type", "api_key", "--from-json", "-", *given)
+        create = ("secret", "create", name, "--init", "--type", "api_key", "--from-json", "-", *given)
         assert cli(*create, stdin='{"value": "some-value"}').code == 0
 
     def expiring(span):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from sealflow.audit import AuditWarning
     from sealflow.crypto.master_key import KeySource, MasterKey, Passphrase
     from sealflow.errors import (
         AuditError,
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AuditError",
+    "AuditWarning",
     "BaseNode",
     "DamagedRecordError",
     "DataPath",
@@ -153,6 +155,7 @@ __all__ = [
 
 _MODULES = {
     "AuditError": "sealflow.errors",
+    "AuditWarning": "sealflow.audit",
     "BaseNode": "sealflow.workflow.node",
     "DamagedRecordError": "sealflow.errors",
     "DataPath": "sealflow.model.references",

@@ -14,6 +14,7 @@ import os
 import pwd
 import threading
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +32,10 @@ _GENESIS = "0" * 64
 _HEAD_BYTES = 4096  # ours are 107
 _MAX_LINE = 1 << 20
 _MAX_BREAKS = 100
+
+
+class AuditWarning(UserWarning):
+    """Values are given although their lines in the audit trail cannot be written: a read-only mount, for example."""
 
 
 class Event(NamedTuple):
@@ -82,7 +87,19 @@ class AuditLog:
         atexit.register(self.close)
 
     def record(self, event: Event, *, now: bool = False) -> None:
-        """Take an event; ``now`` writes it at once, with all that waits."""
+        """Take an event; ``now`` writes it at once, with all that waits.
+
+        The first one warns (AuditWarning) where the trail is on a read-only mount. Raises AuditError where it must be
+        written and cannot.
+        """
+        if not self.required and not self._failed and not os.access(self.path.parent, os.W_OK):
+            self._failed = True
+            warnings.warn(
+                f"{self.path.parent} is read-only: what is done with secrets here is not written into the audit trail "
+                "([audit] required = true in sealflow.toml makes this an error)",
+                AuditWarning,
+                stacklevel=2,
+            )
         with self._mutex:
             if self._pid != os.getpid():
                 self._waiting, self._timer, self._pid = [], None, os.getpid()  # the parent writes its own

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sealflow.errors import SettingsError
+from sealflow.errors import SettingsError, attempt
 from sealflow.project import CONFIG_FILE, Project, find_project
 from sealflow.settings import CONFIG
 from sealflow.trust import require_trusted_file
@@ -74,6 +74,12 @@ def load_config(path: Path | None) -> Config:
     if not isinstance(providers, list) or not all(isinstance(item, dict) for item in providers):
         raise SettingsError(f"{path}: providers must be a list of tables", hint="Write [[providers]]")
     return Config(path, required, float(timeout), tuple(providers))
+
+
+def has_providers(path: Path | None) -> bool:
+    """Whether a configuration names providers, so that a project needs no store; False where it cannot be read."""
+    config, _ = attempt((SettingsError,), load_config, path)
+    return config is not None and bool(config.providers)
 
 
 def _read(path: Path) -> dict[str, Any]:

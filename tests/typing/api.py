@@ -13,6 +13,7 @@ from pydantic import SecretStr
 import sealflow
 from sealflow import (
     AuditError,
+    AuditWarning,
     BaseNode,
     DamagedRecordError,
     DataPath,
@@ -261,7 +262,7 @@ def use_errors(work: Any) -> str:
         return str(error)
     except (NodeConfigError, NodeStateError, WorkflowError, SealflowError) as error:
         return str(error.placed("somewhere", path="auth.token"))
-    except StoreFallbackWarning as warning:
+    except (StoreFallbackWarning, AuditWarning) as warning:
         return str(warning)
     return ""
 

@@ -8,9 +8,11 @@ import click
 
 from sealflow.cli.common import json_option, print_json, print_table
 from sealflow.cli.completion import complete_secrets
-from sealflow.errors import SealflowError
+from sealflow.config import find_config, has_providers
+from sealflow.errors import SealflowError, TrustError, attempt
 from sealflow.model import times
 from sealflow.settings import Settings
+from sealflow.stores.select import existing_backend
 
 if TYPE_CHECKING:
     from sealflow.operations import AuditCheck
@@ -30,6 +32,11 @@ def audit(secret: str | None, since: str | None, verify: bool, as_json: bool) ->
     from sealflow.operations import read_audit, verify_audit
 
     settings = Settings.load()
+    if existing_backend(settings) is None and _has_providers_alone():
+        click.echo("This project has providers and no store, so no audit trail is kept here.", err=True)
+        if as_json:
+            print_json({"lines": 0, "ok": True, "breaks": []} if verify else [])
+        return
     if verify:
         _print_check(verify_audit(settings), as_json)
         return
@@ -46,6 +53,12 @@ def audit(secret: str | None, since: str | None, verify: bool, as_json: bool) ->
         print_table([name.upper() for name in columns], rows)
     else:
         click.echo("The audit trail has no such lines.", err=True)
+
+
+def _has_providers_alone() -> bool:
+    """Whether the project's configuration, which only its providers are asked about here, names providers."""
+    config, _ = attempt((TrustError,), find_config)
+    return has_providers(config)
 
 
 def _print_check(checked: AuditCheck, as_json: bool) -> None:

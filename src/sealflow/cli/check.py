@@ -12,9 +12,9 @@ import click
 
 from sealflow.cli.common import json_option, print_json
 from sealflow.cli.provider import config_option
-from sealflow.cli.trust import trust_for_this_command, trust_option
-from sealflow.config import find_config
-from sealflow.errors import SealflowError, StoreUnavailableError, TrustError
+from sealflow.cli.trust import folder_to_trust, trust_for_this_command, trust_option
+from sealflow.config import find_config, has_providers
+from sealflow.errors import SealflowError, StoreUnavailableError, TrustError, attempt
 from sealflow.project import CONFIG_FILE, Project, find_project
 from sealflow.trust import find_file_problem
 
@@ -40,16 +40,12 @@ def check(
     from sealflow.workflow.check import Checked, Finding, check_file
 
     if trust_now:
-        trust_for_this_command(file.absolute().parent for file in files)
+        trust_for_this_command(map(folder_to_trust, files))
     trusted = {file: find_file_problem(file) is None for file in files}
     beside = files[0].absolute().parent
     project = find_project(beside)
-    known = known_secrets(project)
-    refused = None
-    try:
-        find_config(config, project)
-    except TrustError as error:
-        refused = error
+    path, refused = attempt((TrustError,), find_config, config, project)
+    known = known_secrets(project, path)
     asked = providers and refused is None
     with _asking(config, beside) if asked else contextlib.nullcontext() as ask:
         checked = [
@@ -77,8 +73,8 @@ def check(
         click.get_current_context().exit(1)
 
 
-def known_secrets(project: Project) -> Known:
-    """Return the secrets of the project's store, from their metadata."""
+def known_secrets(project: Project, config: Path | None) -> Known:
+    """Return the secrets of the project's store, from their metadata; a project with providers alone needs no store."""
     from sealflow.service.describe import list_infos
     from sealflow.settings import Settings
     from sealflow.stores.select import open_registry
@@ -87,7 +83,7 @@ def known_secrets(project: Project) -> Known:
     try:
         registry = open_registry(Settings.load(project=project))
     except StoreUnavailableError as error:
-        return Known({}, error)
+        return Known({}, error, elsewhere=has_providers(config))
     with registry:
         return Known({info.name: info for info in list_infos(registry)})
 
@@ -97,11 +93,10 @@ def needs_trust(file: Path, config: Path | None) -> bool:
     from sealflow.workflow.check import check_file
 
     project = find_project(file.absolute().parent)
-    try:
-        find_config(config, project)
-    except TrustError:
+    path, refused = attempt((TrustError,), find_config, config, project)
+    if refused is not None:
         return True
-    known = known_secrets(project)
+    known = known_secrets(project, path)
     return check_file(file, known, trusted=False).findings != check_file(file, known).findings
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from sealflow.cli.common import json_option, print_json
 from sealflow.cli.trust import trust_for_this_command, trust_option
-from sealflow.config import find_config
-from sealflow.errors import TrustError
+from sealflow.config import find_config, has_providers
+from sealflow.errors import TrustError, attempt
+from sealflow.project import find_project
 from sealflow.settings import Settings
 
 
@@ -23,13 +22,14 @@ def doctor(trust_now: bool, as_json: bool) -> None:
     """
     from sealflow.operations import Finding, examine, examine_config
 
+    project = find_project()
     if trust_now:
-        trust_for_this_command([Path.cwd()])
-    found = [*examine(Settings.load())]
-    try:
-        found += examine_config(find_config())
-    except TrustError as error:
-        found.append(Finding("trust", "warning", error.message, error.hint or ""))
+        trust_for_this_command([project.folder])
+    config, refused = attempt((TrustError,), find_config, None, project)
+    found = examine(Settings.load(project=project), needs_store=not has_providers(config))
+    found += examine_config(config)
+    if refused is not None:
+        found.append(Finding("trust", "warning", refused.message, refused.hint or ""))
     serious = [item for item in found if item.level != "note"]
     if as_json:
         print_json([item._asdict() for item in found])

@@ -21,6 +21,7 @@ from sealflow.wording import holds_key, without_keys
 
 _COMMANDS = {
     "init": "sealflow.cli.store:init",
+    "status": "sealflow.cli.status:status",
     "secret": "sealflow.cli.secret:secret",
     "trust": "sealflow.cli.trust:trust",
     "check": "sealflow.cli.check:check",

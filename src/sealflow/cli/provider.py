@@ -11,6 +11,7 @@ import click
 from sealflow.cli.common import json_option, options, print_json, print_table
 from sealflow.cli.trust import trust_for_this_command, trust_option
 from sealflow.errors import SealflowError, SettingsError
+from sealflow.project import find_project
 from sealflow.wording import closest, shown
 
 config_option = click.option(
@@ -34,7 +35,7 @@ def list_(config: Path | None, trust_now: bool, as_json: bool) -> None:
     from sealflow.providers.options import provider_settings
 
     if trust_now:
-        trust_for_this_command([Path.cwd()])
+        trust_for_this_command([find_project().folder])
     found = [
         {
             "name": item.name,
@@ -68,7 +69,7 @@ def test(name: str, secret: str | None, config: Path | None, trust_now: bool, as
     from sealflow.resolver.open_resolver import opened_resolver
 
     if trust_now:
-        trust_for_this_command([Path.cwd()])
+        trust_for_this_command([find_project().folder])
     with opened_resolver(config) as resolver:
         found = {item.name: item for item in resolver.providers}
         if name not in found:

@@ -18,7 +18,7 @@ from sealflow.cli.common import json_option, read_input, read_json
 from sealflow.cli.output import clean_output
 from sealflow.cli.provider import config_option
 from sealflow.cli.results import check_output_path, find_output, print_results, print_summary
-from sealflow.cli.trust import trust_for_this_command, trust_option
+from sealflow.cli.trust import folder_to_trust, trust_for_this_command, trust_option
 from sealflow.errors import TrustError
 from sealflow.trust import find_file_problem, trust_folder
 
@@ -79,7 +79,7 @@ def run(
         level=log_level.upper(), stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
     )
     if trust_now:
-        trust_for_this_command([file.absolute().parent])
+        trust_for_this_command([folder_to_trust(file)])
     workflow = _load(file, config)
     if output_path is not None:
         check_output_path(output_path, workflow)
@@ -110,7 +110,7 @@ def _load(file: Path, config: Path | None) -> Workflow:
 
     problem = find_file_problem(file)
     if problem is not None and _may_ask() and needs_trust(file, config):
-        folder = file.resolve().parent
+        folder = folder_to_trust(file)
         if click.confirm(
             f"The workflow needs a folder that you trust. Trust {str(folder)!r} and all that is in it?",
             err=True,

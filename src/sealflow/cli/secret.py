@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from collections.abc import Iterable
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -110,6 +112,9 @@ for command in (usage, history, rollback, undelete, destroy, rename, copy, edit)
 @_metadata_options
 @_public_options
 @_short_option
+@click.option(
+    "--init", "make_store", is_flag=True, help="Make a store here if there is none: `sealflow init`."
+)
 @json_option
 def create(
     name: str,
@@ -119,6 +124,7 @@ def create(
     public_fields: tuple[str, ...],
     mask_all: bool,
     allow_short: bool,
+    make_store: bool,
     as_json: bool,
     **metadata: Any,
 ) -> None:
@@ -128,14 +134,15 @@ def create(
     (--from-json -). A type with one required field takes it from standard input as it is.
     """
     from sealflow.model.types import type_model
-    from sealflow.service.open_service import open_service
+    from sealflow.service.open_service import open_existing
 
     required = [
         key
         for key, field in type_model(type_name).model_fields.items()
         if field.is_required() and key != "root"
     ]
-    with open_service() as service:
+    _ensure_store(make_store)
+    with open_existing() as service:
         service.check_new_name(name)  # before anybody types a value
         data = given_fields(fields, from_json, required, custom=canonical_type(type_name) == "custom")
         info = service.create_secret(
@@ -340,6 +347,25 @@ def _public(public_fields: tuple[str, ...], mask_all: bool) -> tuple[str, ...] |
     if mask_all and public_fields:
         raise click.UsageError("--public and --mask-all exclude each other")
     return () if mask_all else public_fields or None
+
+
+def _ensure_store(make_store: bool) -> None:
+    """Make a store where there is none, when the user says so; the error that there is none otherwise."""
+    from sealflow.cli.store import init
+    from sealflow.settings import Settings
+    from sealflow.stores.select import existing_backend, no_store
+
+    settings = Settings.load()
+    if existing_backend(settings) is not None:
+        return
+    missing = no_store(settings)
+    if not make_store and not (
+        sys.stdin.isatty()
+        and click.confirm(f"{missing.message}. Make one in {Settings.for_new_store().path}?", err=True)
+    ):
+        raise missing
+    with contextlib.redirect_stdout(sys.stderr):
+        click.get_current_context().invoke(init)
 
 
 def _print_done(info: SecretInfo, as_json: bool, done: str) -> None:

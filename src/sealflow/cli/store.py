@@ -16,6 +16,7 @@ from sealflow.crypto.key_sources import find_master_key, find_master_keys
 from sealflow.crypto.master_key import KeySource, MasterKey
 from sealflow.errors import MissingMasterKeyError, SettingsError, TrustError
 from sealflow.model.stored import KeyringDocument
+from sealflow.project import CONFIG_FILE, find_project
 from sealflow.settings import MASTER_KEY_FILE, MASTER_KEY_KEYCHAIN, STORAGE_BACKEND, Settings
 from sealflow.stores.registry import SecretRegistry
 from sealflow.stores.select import open_registry
@@ -67,6 +68,7 @@ def init(backend: str | None, keychain: str | None, as_json: bool) -> None:
     from sealflow.operations.trail import record_event
 
     settings = Settings.for_new_store(None, backend)
+    _warn_of_project_above(settings)
     made = _Made()
 
     def new_keyring(store_id: str) -> KeyringDocument:
@@ -119,6 +121,16 @@ def init(backend: str | None, keychain: str | None, as_json: bool) -> None:
             "Make a recovery key too (`sealflow key add --recovery`): a keychain can be lost with its machine."
         )
     click.echo("Next: sealflow secret create github --type bearer_token")
+
+
+def _warn_of_project_above(settings: Settings) -> None:
+    above = find_project()
+    if settings.project is not None and above.marks and above.folder != Path.cwd():
+        click.echo(
+            f"sealflow: warning: this folder was part of the project {above.folder} until now, and is a project of its own "
+            f"from here on: it does not use the store and the {CONFIG_FILE} there",
+            err=True,
+        )
 
 
 def _trust_this_folder() -> str | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from sealflow.cli.common import json_option, print_json
+from sealflow.project import find_project
 from sealflow.trust import is_trusted, revoke_folder, trust_folder, trusted_folders, trusting
 
 trust_option = click.option(
@@ -58,6 +59,16 @@ def _list(as_json: bool) -> None:
     else:
         for path in paths:
             click.echo(path)
+
+
+def folder_to_trust(file: Path) -> Path:
+    """Return the folder that trust in a workflow file is about: its project's where it is in one, else its own.
+
+    The ``sealflow.toml`` of the project needs trust too.
+    """
+    folder = file.resolve().parent
+    project = find_project(folder).folder
+    return project if project in folder.parents else folder
 
 
 def trust_for_this_command(folders: Iterable[Path]) -> None:

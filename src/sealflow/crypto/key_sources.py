@@ -70,6 +70,15 @@ def list_set_variables() -> list[str]:
     return [variable for variable in _READERS if os.environ.get(variable)]
 
 
+def name_key_source(store_id: str | None) -> str | None:
+    """Return the variable or the file that the master key would come from; nothing is read from it. None: there is none."""
+    variable = next(iter(list_set_variables()), None)
+    if variable is not None or store_id is None or settings.find_user_config_directory() is None:
+        return variable
+    path = default_key_file(store_id)
+    return str(path) if os.path.lexists(path) else None
+
+
 def list_configured_keys(storage: Path, store_id: str) -> list[MasterKey]:
     """Return every master key that this process could read for a store, also those that another one hides.
 

@@ -32,7 +32,7 @@ from sealflow.service.describe import info_of
 from sealflow.settings import Settings
 from sealflow.stores.private_files import TEMPORARY
 from sealflow.stores.registry import SecretRegistry
-from sealflow.stores.select import MAIN_FILES, MARKER, existing_backend, open_registry
+from sealflow.stores.select import MAIN_FILES, MARKER, existing_backend, no_store, open_registry
 
 UNUSED = timedelta(days=90)
 _OURS = re.compile(
@@ -49,18 +49,20 @@ class Finding(NamedTuple):
     fix: str
 
 
-def examine(settings: Settings) -> list[Finding]:
-    """Return everything that is wrong with the store that ``settings`` name, or could be better. It repairs nothing."""
+def examine(settings: Settings, *, needs_store: bool = True) -> list[Finding]:
+    """Return everything that is wrong with the store that ``settings`` name, or could be better. It repairs nothing.
+
+    Without ``needs_store`` it is only a note that there is none: a project with providers alone.
+    """
     # Opening the store narrows modes that are too wide, so they are looked at before.
     found = list(_files(settings.path))
     found += _old_copies(settings)
     try:
         backend = existing_backend(settings)
         if backend is None:
-            return [
-                *found,
-                Finding("store", "error", f"there is no store in {settings.path}", "sealflow init"),
-            ]
+            missing = no_store(settings)
+            level: Literal["error", "note"] = "error" if needs_store else "note"
+            return [*found, Finding("store", level, missing.message, missing.hint or "")]
         found += _backends(settings.path, backend)  # and opening writes a missing marker again
         registry = open_registry(settings)
     except SealflowError as error:

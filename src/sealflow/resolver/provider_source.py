@@ -16,7 +16,6 @@ from tenacity import (
 )
 
 from sealflow.errors import (
-    ProviderError,
     ProviderMalformedError,
     ProviderUnavailableError,
     SealflowError,
@@ -164,7 +163,7 @@ class ProviderSource:
         )
 
     def _outcome(self, answer: Any) -> Outcome:
-        if answer is None or isinstance(answer, ProviderError):
+        if answer is None or isinstance(answer, SealflowError):
             return answer
         if not isinstance(answer, Mapping) or not all(isinstance(key, str) for key in answer):
             return ProviderMalformedError(

@@ -39,12 +39,14 @@ Ask = Callable[[Reference], SealflowError | None]
 class Known(NamedTuple):
     """What references are checked against: the store's secrets by name, or why there are none to look at.
 
-    ``ask`` is for the references that only a provider can answer; without it they are not checked.
+    ``ask`` is for the references that only a provider can answer; without it they are not checked. ``elsewhere``: where
+    there is no store, the providers have every secret.
     """
 
     secrets: Mapping[str, SecretInfo]
     missing: SealflowError | None = None
     ask: Ask | None = None
+    elsewhere: bool = False
 
 
 class Found(NamedTuple):
@@ -199,6 +201,8 @@ class _Checker:
         if pinned or (self._known.ask is not None and reference.name not in self._known.secrets):
             error = self._known.ask(reference) if self._known.ask is not None else None
             return None if error is None else (error.message, error.hint)
+        if self._known.missing is not None and self._known.elsewhere:
+            return None
         if self._known.missing is not None:
             return self._known.missing.message, self._known.missing.hint
         info = self._known.secrets.get(reference.name)
