@@ -78,6 +78,41 @@ def test_what_a_page_shows_works(page, own_world):
             Workflow.load(path)
 
 
+WITH_A_STORE = [
+    page
+    for page in PAGES
+    if any(kind == "console" and "sealflow init" in text for kind, _, text in blocks(page))
+]
+
+
+@pytest.mark.parametrize("page", WITH_A_STORE, ids=name)
+def test_what_a_page_shows_works_from_a_folder_inside_the_project(page, own_world):
+    """From the line after ``sealflow init`` on; a file of the project's folder is then named ``../FILE``."""
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    inside = own_world / "inside"
+    inside.mkdir()
+    folder = own_world
+    for kind, file, text in blocks(page):
+        if kind == "yaml" and "sealflow:" in text:
+            (own_world / (file or "example.yaml")).write_text(text, encoding="utf-8")
+        for line in text.splitlines() if kind == "console" else ():
+            command = line[2:]
+            for item in own_world.iterdir() if folder == inside else ():
+                command = re.sub(rf"(?<![\w./-]){re.escape(item.name)}(?![\w.-])", f"../{item.name}", command)
+            done = subprocess.run(
+                ["bash", "-c", command],
+                cwd=folder,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+            folder = inside if "sealflow init" in command else folder
+    assert folder == inside
+    assert not (inside / ".workflow").exists()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_links_lead_somewhere(page):
     for target in LINK.findall(page.read_text(encoding="utf-8")):

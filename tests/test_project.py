@@ -247,8 +247,6 @@ def test_a_command_in_a_folder_without_a_store_leaves_nothing(cli, store_key, tm
 
 
 def test_status_says_what_was_found_and_why(cli, one_secret, inside, own_world, tmp_path, monkeypatch):
-    file = tmp_path / "key"
-    file.write_text(os.environ["WORKFLOW_SECRETS_MASTER_KEY"])
     (own_world / "sealflow.toml").write_text('[[providers]]\nname = "env"\nkind = "environment"\n')
     before = set(tmp_path.rglob("*"))
     found = json.loads(cli("status", "--json").out)

@@ -85,6 +85,7 @@ from sealflow import (
 from sealflow.providers import (
     Credential,
     CredentialSource,
+    FilePath,
     Destinations,
     ProviderKind,
     ProviderOptions,
@@ -137,6 +138,7 @@ class MyProvider(ExternalSecretProvider):
     class Options(ProviderOptions):
         address: str
         token: CredentialSource
+        folder: FilePath = "."
 
         def destinations(self) -> Destinations:
             return Destinations((self.address,), verified=True)
