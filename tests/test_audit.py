@@ -246,6 +246,7 @@ def test_usage_lists_files_nodes_and_fields(cli, store_key, own_world, server):
         "secret",
         "create",
         "github",
+        "--init",
         "--type",
         "bearer_token",
         "--from-json",

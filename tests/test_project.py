@@ -228,6 +228,7 @@ def arguments(name: str) -> list[str]:
     given: list[str] = []
     for parameter in COMMANDS[name].params:
         value = "1" if isinstance(parameter.type, click.types.IntRange) else "x"
+        value = str(parameter.type.choices[0]) if isinstance(parameter.type, click.Choice) else value
         if isinstance(parameter, click.Option) and parameter.name == "yes":
             given.append("--yes")
         elif parameter.required:

@@ -85,8 +85,8 @@ from sealflow import (
 from sealflow.providers import (
     Credential,
     CredentialSource,
-    FilePath,
     Destinations,
+    FilePath,
     ProviderKind,
     ProviderOptions,
     ProviderSettings,

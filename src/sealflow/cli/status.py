@@ -18,6 +18,7 @@ from sealflow.settings import CONFIG, STORAGE_PATH, Settings
 from sealflow.stores.select import existing_backend, no_store, open_registry
 from sealflow.trust import is_trusted, trust_hint
 
+
 @click.command()
 @json_option
 def status(as_json: bool) -> None:

@@ -25,7 +25,9 @@ def is_own_file(path: Path, status: os.stat_result | None = None) -> bool:
     """
     resolved = path.resolve()
     places = (settings.find_user_config_directory(), settings.Settings.load().path, Path("/proc"))
-    if any(place is not None and resolved.is_relative_to(place.resolve()) for place in places) or _is_in_a_store(resolved):
+    if any(
+        place is not None and resolved.is_relative_to(place.resolve()) for place in places
+    ) or _is_in_a_store(resolved):
         return True
     return any(resolved == file.resolve() or _is_same(file, status) for file in _key_files())
 
