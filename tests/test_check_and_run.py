@@ -298,6 +298,7 @@ def test_every_type_in_every_place_and_no_value_anywhere_afterwards(store_key, o
                 "secret",
                 "create",
                 name,
+                "--init",
                 "--type",
                 type_name,
                 "--from-json",

@@ -38,9 +38,9 @@ def edit(name: str, as_json: bool) -> None:
     A new version is made only if a field changed. The file is in memory where the system has a folder for that, and
     is removed when the editor ends.
     """
-    from sealflow.service.open_service import open_service
+    from sealflow.service.open_service import open_existing
 
-    with open_service() as service, _private_folder() as folder:
+    with open_existing() as service, _private_folder() as folder:
         info = _edit(service, name, folder / f"{name}.json")
     if as_json:
         print_json(info.to_dict() if info is not None else {"name": name, "changed": False})

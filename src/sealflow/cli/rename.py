@@ -14,9 +14,9 @@ from sealflow.cli.completion import name_argument
 @json_option
 def rename(name: str, new_name: str, as_json: bool) -> None:
     """Give the secret NAME the name NEW_NAME, with all its versions. Workflow files are not changed."""
-    from sealflow.service.open_service import open_service
+    from sealflow.service.open_service import open_existing
 
-    with open_service() as service:
+    with open_existing() as service:
         info = service.rename_secret(name, new_name)
     if as_json:
         print_json(info.to_dict())
@@ -32,9 +32,9 @@ def rename(name: str, new_name: str, as_json: bool) -> None:
 @json_option
 def copy(name: str, new_name: str, as_json: bool) -> None:
     """Store what NAME holds now as the new secret NEW_NAME, with its metadata and policy."""
-    from sealflow.service.open_service import open_service
+    from sealflow.service.open_service import open_existing
 
-    with open_service() as service:
+    with open_existing() as service:
         info = service.copy_secret(name, new_name)
     if as_json:
         print_json(info.to_dict())
