@@ -102,9 +102,10 @@ def test_remove_says_that_earlier_backups_still_open(cli, new_key):
     assert "Earlier backups still open with it" in out
 
 
-def test_remove_gives_the_id_to_a_script(cli, new_key):
-    done = cli("key", "remove", new_key, "--yes", "--json")
-    assert json.loads(done.out) == {"id": new_key, "removed": True}
+def test_remove_gives_a_script_the_id_and_where_the_key_is_left(cli, new_key, store_key):
+    done = json.loads(cli("key", "remove", new_key, "--yes", "--json").out)
+    assert (done["id"], done["removed"], done["in_use"]) == (new_key, True, store_key.kek_id)
+    assert [place.rpartition("/")[2] for place in done["configured_here"]] == ["new.key"]
 
 
 def test_changes_of_keys_are_in_the_audit_trail(cli, new_key):
