@@ -827,3 +827,21 @@ async def test_null_leaves_a_field_out_of_a_form(service, server):
 async def test_a_request_without_a_body_has_no_content_type(service, server, method):
     await run(service, {"url": server.url, "method": method})
     assert "Content-Type" not in server.seen[0].headers
+
+
+async def test_bytes_as_a_saved_run_has_them_are_sent_as_bytes(service, server):
+    node = await run(
+        service, {"url": server.url, "method": "POST", "body": {"base64": "aGVsbG8="}, "body_type": "raw"}
+    )
+    assert node.state == "completed", node.error
+    assert server.seen[0].body == "hello"
+    assert server.seen[0].headers["Content-Type"] == "application/octet-stream"
+
+
+@pytest.mark.parametrize("text", ["a", "aGVsbG8*", 5, None])
+async def test_a_body_that_is_not_valid_base64_is_refused(service, server, text):
+    node = await run(
+        service, {"url": server.url, "method": "POST", "body": {"base64": text}, "body_type": "raw"}
+    )
+    assert "not valid base64" in node.error["message"]
+    assert server.seen == []

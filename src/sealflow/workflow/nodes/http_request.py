@@ -19,16 +19,10 @@ from sealflow.workflow.node import BaseNode, NodeContext, Outputs, Retry
 from sealflow.workflow.node_config import NodeConfig
 from sealflow.workflow.nodes.http_auth import Auth, MaskedText, NoAuth, basic, spelled_out
 from sealflow.workflow.nodes.http_client import NetworkError, Request, Response, Transport, send
-from sealflow.workflow.nodes.http_compose import (
-    Composed,
-    check_error_is_used,
-    checked_url,
-    compose,
-    input_parts,
-    url_is_data,
-)
+from sealflow.workflow.nodes.http_compose import Composed, checked_url, compose
 from sealflow.workflow.nodes.http_digest import digest_middlewares
 from sealflow.workflow.nodes.http_expect import DEFAULT_EXPECT, Expect, is_expected, spelled
+from sealflow.workflow.nodes.http_input import check_error_is_used, input_parts, url_is_data
 from sealflow.workflow.nodes.http_pages import Pages, Paginate
 from sealflow.workflow.nodes.http_shown import shown_url
 
