@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -16,6 +17,7 @@ from sealflow.model.places import key_path
 from sealflow.workflow.nodes.http_auth import auth_headers, basic
 from sealflow.workflow.nodes.http_body import encoded_body, scalar_text
 from sealflow.workflow.nodes.http_client import Request, read_url
+from sealflow.workflow.nodes.http_files import file_body, multipart_body
 from sealflow.workflow.nodes.http_input import url_is_data
 from sealflow.workflow.nodes.http_shown import MASK, bare_url, masked_url
 
@@ -53,12 +55,19 @@ def _data_url(config: HttpRequestConfig, parts: Mapping[str, Any], context: Node
 
 
 def compose(
-    config: HttpRequestConfig, parts: Mapping[str, Any], context: NodeContext, written_url: str | None
+    config: HttpRequestConfig,
+    parts: Mapping[str, Any],
+    context: NodeContext,
+    written_url: str | None,
+    folder: Path | None = None,
 ) -> Composed:
-    """Put the request together. ``written_url``: the url of the config as written, with its references."""
+    """Put the request together.
+
+    ``written_url``: the url of the config as written, with its references. ``folder``: where files are.
+    """
     url = _url(config, parts)
     url_is_secret = "url" not in parts and _referenced(context, "url")
-    body, content_type = encoded_body(parts.get("body", config.body), config.body_type)
+    body, content_type = _body(config, parts, folder)
     headers = _headers(config, parts, context)
     if url.user is not None or url.password is not None:
         pair = basic(SecretStr(url.user or ""), SecretStr(url.password or ""))
@@ -87,6 +96,28 @@ def compose(
     else:
         shown += "?" + urlencode(masked_query, safe="*") if query else ""
     return Composed(request, shown, tuple(item for item in query if item[0] in secret_names))
+
+
+def _body(
+    config: HttpRequestConfig, parts: Mapping[str, Any], folder: Path | None
+) -> tuple[bytes | None, str | None]:
+    """Return the bytes to send and their content type. Only the config names files, never data."""
+    content = parts.get("body", config.body)
+    if config.body_file is not None:
+        if content is not None or config.files:
+            raise NodeConfigError(
+                "body_file is the whole body, and there is another body or files beside it",
+                hint="Use files and body for multipart/form-data",
+                path="body_file",
+            )
+        return file_body(config.body_file, folder)
+    if config.files and config.body_type not in (None, "multipart"):
+        raise NodeConfigError(
+            f"files cannot be sent with body_type: {config.body_type}", hint="Remove body_type", path="files"
+        )
+    if config.files or (config.body_type == "multipart" and content is not None):
+        return multipart_body(content, config.files, folder)
+    return encoded_body(content, config.body_type)
 
 
 def _url(config: HttpRequestConfig, parts: Mapping[str, Any]) -> URL:
@@ -208,7 +239,7 @@ def _data_names(config: HttpRequestConfig, parts: Mapping[str, Any], context: No
     body = parts.get(
         "body", config.body if any(item.path.startswith("body") for item in context.data) else None
     )
-    if isinstance(body, Mapping) and config.body_type == "form":
+    if isinstance(body, Mapping) and (config.files or config.body_type in ("form", "multipart")):
         names += map(str, body)
     if isinstance(body, str):  # it may be a form that was put together by hand
         names += [pair.partition("=")[0] for pair in body.split("&") if "=" in pair]

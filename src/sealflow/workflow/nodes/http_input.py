@@ -52,7 +52,8 @@ def check_error_is_used(
     context: NodeContext, config: HttpRequestConfig, parts: Mapping[str, Any], *, is_condition: bool = False
 ) -> None:
     """Refuse to send an empty body when an error arrived on ``input`` and nothing of it would be sent."""
-    is_used = is_condition or config.body is not None or parts or context.data
+    has_body = config.body is not None or config.body_file is not None or config.files
+    is_used = is_condition or has_body or parts or context.data
     if config.method in ("POST", "PUT", "PATCH") and not is_used and _is_error(context.input):
         raise WorkflowError(
             f"an error arrived on the port input, and nothing of it would be sent: the {config.method} has no body",

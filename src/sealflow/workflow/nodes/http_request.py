@@ -22,6 +22,7 @@ from sealflow.workflow.nodes.http_client import NetworkError, Request, Response,
 from sealflow.workflow.nodes.http_compose import Composed, checked_url, compose
 from sealflow.workflow.nodes.http_digest import digest_middlewares
 from sealflow.workflow.nodes.http_expect import DEFAULT_EXPECT, Expect, is_expected, spelled
+from sealflow.workflow.nodes.http_files import FilePart
 from sealflow.workflow.nodes.http_input import check_error_is_used, input_parts, url_is_data
 from sealflow.workflow.nodes.http_pages import Pages, Paginate
 from sealflow.workflow.nodes.http_shown import shown_url
@@ -50,7 +51,9 @@ class HttpRequestConfig(NodeConfig):
     headers: dict[str, MaskedText] = Field(default_factory=dict)
     auth: Auth = Field(default_factory=lambda: NoAuth(type="none"))
     body: Any = Field(default=None, repr=False)
-    body_type: Literal["json", "form", "text", "raw"] | None = None
+    body_type: Literal["json", "form", "multipart", "text", "raw"] | None = None
+    body_file: str | None = None
+    files: dict[str, FilePart] = Field(default_factory=dict)
     timeout: float = Field(default=30, gt=0, le=3600)
     follow_redirects: bool = True
     max_redirects: int = Field(default=10, ge=0, le=50)
@@ -73,17 +76,24 @@ class HttpRequestNode(BaseNode):
     Config: ClassVar[type[BaseModel]] = HttpRequestConfig
     url_fields: ClassVar[tuple[str, ...]] = ("url",)
     no_data: ClassVar[tuple[str, ...]] = (
-        "expect", "paginate",
+        "expect", "paginate", "files", "body_file",
         "auth.type", "auth.header", "auth.secret", "proxy", "ca_file", "verify_tls", "insecure_http",
     )  # fmt: skip
-    trusted_fields: ClassVar[tuple[str, ...]] = ("proxy", "ca_file", "verify_tls", "insecure_http")
+    trusted_fields: ClassVar[tuple[str, ...]] = (
+        "proxy",
+        "ca_file",
+        "verify_tls",
+        "insecure_http",
+        "files",
+        "body_file",
+    )
 
     @classmethod
     def prepare(cls, config: dict[str, Any]) -> dict[str, Any]:
         if "auth" in config:
             config["auth"] = spelled_out(config["auth"])
             _check_auth_names(config["auth"])
-        for field in ("expect", "paginate"):
+        for field in ("expect", "paginate", "files", "body_file"):
             found = find_references(config.get(field))
             if found:
                 raise NodeConfigError(
@@ -144,7 +154,7 @@ class HttpRequestNode(BaseNode):
         is_condition = self.flow.when is not None
         parts = input_parts(context, is_condition=is_condition)
         check_error_is_used(context, config, parts, is_condition=is_condition)
-        composed = compose(config, parts, context, self._written.get("url"))
+        composed = compose(config, parts, context, self._written.get("url"), self.folder)
         pages = None
         if config.paginate is not None:
             pages = Pages(config.paginate, composed, config.max_response_bytes)
