@@ -137,6 +137,25 @@ def parse(text: str) -> Template:
     return template
 
 
+_BRACES = re.compile(r"\\?\{\{")
+
+
+def literal_openings(text: str) -> list[int]:
+    """Return the offsets of every ``{{`` that is sent as it is written, and is not escaped. ``text`` parses."""
+    found, position = [], 0
+    while match := _BRACES.search(text, position):
+        data = None if match[0].startswith("\\") else _data_at(text, match.start())
+        if data is not None:
+            position = match.start() + len(data.written)
+        elif not match[0].startswith("\\") and _begins_like_a_reference(text, match.start()):
+            position = _reference_at(text, match.start())[1]
+        else:
+            position = match.end()
+            if not match[0].startswith("\\"):
+                found.append(match.start())
+    return found
+
+
 def _begins_like_a_reference(text: str, start: int) -> bool:
     return text[start + 2 :].lstrip()[:7].lower() == "secrets"
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from sealflow.errors import ReferenceSyntaxError, SealflowError, TrustError, WorkflowError
 from sealflow.model import times
 from sealflow.model.places import Place, place_of, references_in, spelled_path
-from sealflow.model.references import Reference, parse
+from sealflow.model.references import Reference, literal_openings, parse
 from sealflow.model.secret import SecretInfo
 from sealflow.trust import trust_hint
 from sealflow.wording import closest
@@ -165,6 +165,21 @@ class _Checker:
             return
         for span in spans:
             self._reference(span.reference, place, text[span.start : span.end], span.start, text)
+            if text[: span.start].endswith("$"):
+                self._literal(
+                    place, text, span.start, "the $ in front of this reference is sent too", "Remove the $"
+                )
+        for start in literal_openings(text):
+            problem = "this is neither a reference nor data, and is sent as it is written"
+            self._literal(place, text, start, problem, _meant(text[start:]))
+
+    def _literal(self, place: Place, text: str, start: int, problem: str, hint: str) -> None:
+        line, column = self._positions.of(place, start, text)
+        end = text.find("}}", start)
+        written = text[start : end + 2 if end >= 0 else len(text)][:200]
+        self.findings.append(
+            Finding(str(self._path), line, column, spelled_path(place), written, problem, hint)
+        )
 
     def _auth_secret(self, config: Mapping[str, Any], place: Place) -> None:
         """``auth: {secret: NAME}`` is a reference too."""
@@ -240,6 +255,16 @@ class _Checker:
         self.findings.append(
             Finding(str(self._path), line, column, spelled_path(place), written, error.message, hint)
         )
+
+
+def _meant(text: str) -> str:
+    """Return a hint for what begins with ``{{`` and is sent as it is written."""
+    word = text[2:].lstrip().partition(".")[0].lower()
+    if word.startswith("secret"):
+        return "Did you mean {{secrets.NAME.FIELD}}?"
+    if word.startswith(("input", "nodes", "env")):
+        return "Data is named by its path alone, without functions: {{input.city}}"
+    return "Write {{secrets.NAME.FIELD}} or {{input.PATH}}; if it is meant as it is written, \\{{"
 
 
 def _texts(value: Any, place: Place) -> list[tuple[Place, str]]:

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from sealflow.errors import WorkflowError
+from sealflow.wording import closest, shown
 
 MAX_LENGTH = 8_000
 MAX_BRACKETS = 400
@@ -21,12 +22,13 @@ def check_expression(expression: str) -> str:
 
     _check_size(expression)
     try:
-        jmespath.compile(expression)
+        parsed = jmespath.compile(expression).parsed
     except JMESPathError as error:
         problem = str(error).split("\n", maxsplit=1)[0]
     except RecursionError:
         problem = "it is nested too deeply"
     else:
+        _check_functions(parsed)
         return expression
     raise ValueError(f"it is not a JMESPath expression ({problem})")
 
@@ -37,10 +39,13 @@ def search(expression: str, data: Any, *, what: str, path: str) -> Any:
     ``what`` and ``path`` name the expression in a message. Raises WorkflowError where it does not fit the data.
     """
     import jmespath
-    from jmespath.exceptions import JMESPathError
+    from jmespath.exceptions import JMESPathError, JMESPathTypeError
 
     try:
         return jmespath.search(expression, data)
+    except JMESPathTypeError as error:
+        expected = " or ".join(map(str, error.expected_types))
+        problem = f"the function {error.function_name}() takes {expected}, and was given {error.actual_type}"
     except (JMESPathError, RecursionError) as error:
         problem = type(error).__name__
     raise WorkflowError(
@@ -51,6 +56,22 @@ def search(expression: str, data: Any, *, what: str, path: str) -> Any:
 def is_true(value: Any) -> bool:
     """Whether JMESPath takes a value for true: not null, false, or an empty string, list or mapping. Zero is true."""
     return value is not None and value is not False and value not in ("", [], {})
+
+
+def _check_functions(parsed: Any) -> None:
+    """Refuse, by ValueError, a function that JMESPath does not have."""
+    from jmespath.functions import Functions
+
+    waiting = [parsed]
+    while waiting:
+        node = waiting.pop()
+        if not isinstance(node, dict):
+            continue
+        name = node.get("value")
+        if node.get("type") == "function_expression" and name not in Functions.FUNCTION_TABLE:
+            hint = closest(str(name), Functions.FUNCTION_TABLE, what="functions")
+            raise ValueError(f"there is no JMESPath function {shown(name)}. {hint}")
+        waiting.extend(node.get("children", ()))
 
 
 def _check_size(expression: str) -> None:

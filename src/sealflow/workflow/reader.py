@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.composer import Composer
 from ruamel.yaml.constructor import DuplicateKeyError, SafeConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import AliasEvent, ScalarEvent
+from ruamel.yaml.events import AliasEvent, MappingStartEvent, ScalarEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from sealflow.errors import WorkflowError
@@ -37,6 +37,7 @@ _JSON_TOKEN = re.compile(
 
 
 _KEYS_ARE_STRINGS = "keys must be strings: quote those that are numbers or booleans"
+_QUOTE_IT = 'a value that begins with {{ must be in quotes: "{{secrets.NAME.FIELD}}"'
 _KEY_TAGS = (":str", ":merge", ":timestamp")
 
 
@@ -186,7 +187,8 @@ class _LimitedComposer(Composer):
             raise _syntax_place(problem, event.start_mark)
         is_key = isinstance(parent, MappingNode) and index is None
         if is_key and not isinstance(event, ScalarEvent | AliasEvent):
-            raise _syntax_place(_KEYS_ARE_STRINGS, event.start_mark)
+            unquoted = isinstance(event, MappingStartEvent) and event.flow_style
+            raise _syntax_place(_QUOTE_IT if unquoted else _KEYS_ARE_STRINGS, event.start_mark)
         node: Node = super().compose_node(parent, index)
         if is_key and not str(node.tag).endswith(_KEY_TAGS):
             raise _syntax_place(_KEYS_ARE_STRINGS, event.start_mark)
