@@ -606,7 +606,7 @@ def test_brackets_in_a_string_of_an_expression_are_not_counted(folder):
 
 def test_an_expression_takes_no_references(folder):
     path = write(folder, {"expression": "starts_with('{{secrets.a.b}}', 'x')"}, "transform")
-    with pytest.raises(sealflow.NodeConfigError, match=r"expression takes no references.*http-request"):
+    with pytest.raises(sealflow.NodeConfigError, match=r"expression cannot contain references.*http-request"):
         Workflow.load(path)
 
 

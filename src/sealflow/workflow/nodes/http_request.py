@@ -97,7 +97,7 @@ class HttpRequestNode(BaseNode):
             found = find_references(config.get(field))
             if found:
                 raise NodeConfigError(
-                    f"{field} takes no references",
+                    f"{field} cannot contain references",
                     hint="Write the value into the config",
                     path=f"{field}.{found[0].path}".rstrip("."),
                 )
