@@ -53,3 +53,18 @@ PAGES = [*SOURCE.rglob("*.py"), *(ROOT / "docs").rglob("*.md"), ROOT / "README.m
 def test_sentences_are_plain_english(page):
     lines = page.read_text(encoding="utf-8").splitlines()
     assert [f"{number}: {line.strip()}" for number, line in enumerate(lines, 1) if PROSE.search(line)] == []
+
+
+PRINTS = re.compile(r"\b(?:click\.(?:echo|secho|echo_via_pager)|print|sys\.std(?:out|err)\.write)\(")
+
+
+def test_commands_print_through_one_file():
+    found = {
+        f"{path.name}: {line.strip()}"
+        for path in (SOURCE / "cli").glob("*.py")
+        if path.name != "terminal.py"
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if PRINTS.search(line)
+    }
+    # A page of the documentation, laid out by rich.
+    assert found == {"help.py: Console().print(Markdown(text))"}

@@ -115,7 +115,7 @@ def test_what_a_node_prints_does_not_get_into_the_pipe(function_file):
 
 def test_escape_sequences_in_an_output_do_not_reach_the_terminal(function_file):
     done = sealflow_run(function_file(r"return 'a\x1b[31mb\u202ec'"))
-    assert "  a\\u001b[31mb\\u202ec\n" in done.stdout
+    assert "  a\\x1b[31mb\\u202ec\n" in done.stdout
 
 
 def test_of_an_http_answer_the_body_is_shown(own_world, server, cli):

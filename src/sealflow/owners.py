@@ -5,9 +5,10 @@ from __future__ import annotations
 import grp
 import os
 import pwd
-import shlex
 import stat
 from pathlib import Path
+
+from sealflow.wording import quoted, shown_path
 
 
 def find_writer(path: Path, status: os.stat_result | None = None) -> tuple[str, str] | None:
@@ -21,19 +22,8 @@ def find_writer(path: Path, status: os.stat_result | None = None) -> tuple[str, 
     if status.st_mode & stat.S_IWOTH or (
         status.st_mode & stat.S_IWGRP and not _is_private_group(status.st_gid)
     ):
-        return f"other users may write to {shown_path(path)}", f"Run: chmod go-w {quoted_path(path)}"
+        return f"other users may write to {shown_path(path)}", f"Run: chmod go-w {quoted(path)}"
     return None
-
-
-def quoted_path(path: Path) -> str:
-    """Return a path as a shell takes it; a name that would change what a terminal shows is spelled out."""
-    return shlex.quote(str(path)) if str(path).isprintable() else repr(str(path))
-
-
-def shown_path(path: str | os.PathLike[str]) -> str:
-    """Return a path for a message; a name that would change what a terminal shows is spelled out."""
-    text = os.fspath(path)
-    return text if text.isprintable() else repr(text)
 
 
 def _is_private_group(group: int) -> bool:

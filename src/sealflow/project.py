@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from sealflow.owners import find_writer, shown_path
+from sealflow.owners import find_writer
+from sealflow.wording import shown_path
 
 WORKFLOW_FOLDER = ".workflow"
 CONFIG_FILE = "sealflow.toml"

@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sealflow.errors import SettingsError, TrustError
-from sealflow.owners import find_writer, quoted_path, shown_path
+from sealflow.owners import find_writer
 from sealflow.settings import (
     TRUSTED_FOLDERS,
     expand_user,
     find_user_config_directory,
     user_config_directory,
 )
+from sealflow.wording import quoted, shown_path
 
 _MAX_BYTES = 1 << 20
 _VERSION = 1
@@ -132,7 +133,7 @@ def find_file_problem(path: Path) -> TrustError | None:
 
 def trust_hint(folder: Path) -> str:
     """Return what a message says to do where a folder is not trusted."""
-    return f"If you trust what is in it, run: sealflow trust {quoted_path(folder)}"
+    return f"If you trust what is in it, run: sealflow trust {quoted(folder)}"
 
 
 def _problem(folder: str | os.PathLike[str]) -> tuple[str, str] | None:

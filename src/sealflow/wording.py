@@ -1,11 +1,17 @@
-"""What messages say of what a user typed: shortened, on one line, with the closest names, and without keys."""
+"""What messages say of what somebody else wrote: shortened, on one line, with the closest names, and without keys."""
 
 from __future__ import annotations
 
 import difflib
+import os
 import re
+import shlex
+import unicodedata
 from collections.abc import Callable, Iterable
 from urllib.parse import unquote
+
+KEY_IN_NAME = "Names are printed and saved: choose another, and replace the key if it is real"
+"""What to do where a name holds a key."""
 
 WITHHELD = "***"
 """What a message shows where a key or a token was typed."""
@@ -45,6 +51,50 @@ def shown(text: object) -> str:
         return f"a {type(text).__name__}"
     representation = repr(without_keys(text))
     return representation if len(representation) <= 60 else representation[:56] + "...'"
+
+
+_UNUSUAL = re.compile(r"[^ -~]")
+_OBEYED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Unicode's categories of what a terminal obeys or hides: controls, formats (bidi), surrogates, line separators."""
+
+
+def printable(text: str, spelled: Callable[[str], str] | None = None) -> str:
+    r"""Return ``text`` with each character that a terminal obeys or hides spelled out: ``\x1b``, ``\n``, ``\u202e``.
+
+    ``spelled`` returns another spelling of one such character.
+    """
+    spell = spelled or (lambda char: char.encode("unicode_escape").decode("ascii"))
+    return _UNUSUAL.sub(lambda found: spell(found[0]) if _is_obeyed(found[0]) else found[0], text)
+
+
+def _is_obeyed(char: str) -> bool:
+    return unicodedata.category(char) in _OBEYED
+
+
+def quoted(text: str | os.PathLike[str]) -> str:
+    """Return a name or a path as a word of a shell command, whatever is in it, on one line.
+
+    What a terminal obeys is written as ``$'…'``, which bash, zsh and POSIX 2024 read.
+    """
+    word = os.fspath(text)
+    if not any(map(_is_obeyed, word)):
+        return shlex.quote(word)
+    return "$'" + "".join(map(_shell_escape, word)) + "'"
+
+
+def _shell_escape(char: str) -> str:
+    if char in "\\'":
+        return f"\\{char}"
+    if not _is_obeyed(char):
+        return char
+    raw = os.fsencode(char) if "\udc80" <= char <= "\udcff" else char.encode("utf-8", "surrogatepass")
+    return "".join(f"\\{byte:03o}" for byte in raw)
+
+
+def shown_path(path: str | os.PathLike[str]) -> str:
+    """Return a path for a message; one that would change what a terminal shows is spelled out in quotes."""
+    text = os.fspath(path)
+    return repr(text) if any(map(_is_obeyed, text)) else text
 
 
 _ALIKE = 0.65

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sealflow.cli.common import json_option, print_json, print_table
+from sealflow.cli.common import json_option
 from sealflow.cli.completion import complete_secrets
+from sealflow.cli.terminal import echo, print_json, print_table
 from sealflow.config import find_config, has_providers
 from sealflow.errors import SealflowError, TrustError, attempt
 from sealflow.model import times
@@ -33,7 +34,7 @@ def audit(secret: str | None, since: str | None, verify: bool, as_json: bool) ->
 
     settings = Settings.load()
     if existing_backend(settings) is None and _has_providers_alone():
-        click.echo("This project has providers and no store, so no audit trail is kept here.", err=True)
+        echo("This project has providers and no store, so no audit trail is kept here.", err=True)
         if as_json:
             print_json({"lines": 0, "ok": True, "breaks": []} if verify else [])
         return
@@ -52,7 +53,7 @@ def audit(secret: str | None, since: str | None, verify: bool, as_json: bool) ->
         ]
         print_table([name.upper() for name in columns], rows)
     else:
-        click.echo("The audit trail has no such lines.", err=True)
+        echo("The audit trail has no such lines.", err=True)
 
 
 def _has_providers_alone() -> bool:
@@ -69,9 +70,9 @@ def _print_check(checked: AuditCheck, as_json: bool) -> None:
         )
     else:
         for item in checked.breaks:
-            click.echo(f"{checked.path}:{item.line}: {item.problem}")
+            echo(f"{checked.path}:{item.line}: {item.problem}")
         said = "every one follows the one before it" if whole else "the chain is broken"
-        click.echo(f"{checked.lines} lines: {said}")
+        echo(f"{checked.lines} lines: {said}")
     if not whole:
         click.get_current_context().exit(1)
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sealflow.cli.common import confirm, counted, json_option, print_json
+from sealflow.cli.common import confirm, counted, json_option
+from sealflow.cli.terminal import echo, print_json
 from sealflow.settings import Settings
 
 if TYPE_CHECKING:
@@ -66,9 +67,9 @@ def restore(file: Path, yes: bool, as_json: bool) -> None:
     info = restore_backup(settings, file)
     _print(info, as_json, "Restored")
     if info.kept is not None and not as_json:
-        click.echo(f"The old store is kept in {info.kept}")
+        echo(f"The old store is kept in {info.kept}")
     if is_new and not as_json:
-        click.echo("Next, on a new machine: `sealflow key use FILE` with your key, then `sealflow doctor`")
+        echo("Next, on a new machine: `sealflow key use FILE` with your key, then `sealflow doctor`")
 
 
 def _print(info: BackupInfo, as_json: bool, done: str) -> None:
@@ -76,6 +77,6 @@ def _print(info: BackupInfo, as_json: bool, done: str) -> None:
         print_json(info.to_dict())
         return
     opened = "every record opens" if info.decrypted else "no master key is configured: no record was opened"
-    click.echo(
+    echo(
         f"{done} {info.path}: {counted(info.secrets, 'secret')} of the store {info.store_id}, as of {info.created_at}; {opened}"
     )

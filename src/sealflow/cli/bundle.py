@@ -6,11 +6,13 @@ from pathlib import Path
 
 import click
 
-from sealflow.cli.common import counted, json_option, print_json
+from sealflow.cli.common import counted, json_option
 from sealflow.cli.completion import complete_secrets
+from sealflow.cli.terminal import echo, print_json
 from sealflow.crypto.key_file import read_key_file
 from sealflow.crypto.master_key import Passphrase, read_passphrase
 from sealflow.settings import Settings
+from sealflow.wording import quoted
 
 _passphrase_option = click.option(
     "--passphrase-file",
@@ -38,8 +40,8 @@ def export(names: tuple[str, ...], passphrase_file: Path | None, target: Path, a
     if as_json:
         print_json({"path": str(target), "secrets": count})
     else:
-        click.echo(
-            f"Wrote {counted(count, 'secret')} to {target}. Next, in the other environment: sealflow import {target}"
+        echo(
+            f"Wrote {counted(count, 'secret')} to {target}. Next, in the other environment: sealflow import {quoted(target)}"
         )
 
 
@@ -66,7 +68,7 @@ def import_(
     if as_json:
         print_json(done._asdict())
         return
-    click.echo(
+    echo(
         f"{counted(len(done.created), 'secret')} created, {len(done.updated)} updated, {len(done.skipped)} left as they were."
     )
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sealflow.cli.common import json_option, print_json
+from sealflow.cli.common import json_option
 from sealflow.cli.provider import config_option
+from sealflow.cli.terminal import echo, print_json
 from sealflow.cli.trust import folder_to_trust, trust_for_this_command, trust_option
 from sealflow.config import find_config, has_providers
 from sealflow.errors import SealflowError, StoreUnavailableError, TrustError, attempt
@@ -57,16 +58,16 @@ def check(
         checked.append(Checked([finding], []))
     findings = [finding for item in checked for finding in item.findings]
     for warning in (text for file in checked for text in file.warnings):
-        click.echo(f"sealflow: warning: {warning}", err=True)
+        echo(f"sealflow: warning: {warning}", err=True)
     if as_json:
         print_json([finding._asdict() for finding in findings])
     else:
         for item in findings:
             where = f"{item.file}:{item.line}:{item.column}: " + (f"{item.path}: " if item.path else "")
-            click.echo(f"{where}{item.problem}" + (f". {item.hint}" if item.hint else ""))
+            echo(f"{where}{item.problem}" + (f". {item.hint}" if item.hint else ""))
         if not findings:
             count = sum(item.references for item in checked)
-            click.echo(
+            echo(
                 f"{len(files)} file{'s' * (len(files) != 1)}, {count} reference{'s' * (count != 1)}: nothing to correct"
             )
     if findings:

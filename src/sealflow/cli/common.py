@@ -1,15 +1,16 @@
-"""What commands share: reading what the user gives, printing what a script reads."""
+"""What commands share: reading what the user gives, and asking before what cannot be undone."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from sealflow.cli.terminal import clean
 from sealflow.crypto.key_input import holds_standard_input
 from sealflow.crypto.key_sources import find_master_keys
 from sealflow.crypto.master_key import WAY_OUT, MasterKey, list_keks
@@ -25,19 +26,6 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON f
 expected_option = click.option(
     "--expected-version", type=click.IntRange(min=0), help="Change it only if it is at this version."
 )
-
-
-def print_json(value: Any) -> None:
-    """Print one JSON value."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
-
-
-def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print columns as wide as their widest cell."""
-    lines = [list(headings), *(list(row) for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
-    for line in lines:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
 def open_listing() -> SecretRegistry:
@@ -133,7 +121,7 @@ def confirm(question: str, yes: bool, command: str) -> None:
         return
     if not sys.stdin.isatty():
         raise click.UsageError(f"{command} asks before it goes on, and there is no terminal: give --yes")
-    click.confirm(question, abort=True)
+    click.confirm(clean(question), abort=True)
 
 
 def options(*decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -7,6 +7,8 @@ import warnings
 import click
 from click.shell_completion import CompletionItem, ShellComplete, get_completion_class
 
+from sealflow.cli.terminal import echo_exactly
+
 _VARIABLE = "_SEALFLOW_COMPLETE"
 _MOST_NAMES = 500
 
@@ -25,7 +27,7 @@ def completion(shell: str) -> None:
     kind = get_completion_class(shell)
     assert kind is not None
     # The base class: bash's own would start a bash to ask for its version.
-    click.echo(ShellComplete.source(kind(click.Group(), {}, "sealflow", _VARIABLE)))
+    echo_exactly(ShellComplete.source(kind(click.Group(), {}, "sealflow", _VARIABLE)))
 
 
 def complete_secrets(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:

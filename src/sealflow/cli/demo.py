@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sealflow.cli.terminal import echo
+
 if TYPE_CHECKING:
     from aiohttp import web
 
@@ -43,7 +45,7 @@ class Transcript(io.StringIO):
     """Keeps what the demo prints, so that it can be searched like everything else."""
 
     def say(self, text: str = "") -> None:
-        click.echo(text)
+        echo(text)
         self.write(text + "\n")
 
 
@@ -54,12 +56,12 @@ def demo() -> None:
     with tempfile.TemporaryDirectory(prefix="sealflow-demo-") as folder:
         found, execution = _demonstrate(Path(folder), credentials, out)
     passed = not found and execution.status == "completed"
-    click.echo()
+    echo()
     if passed:
-        click.echo("Do the same with your own API:")
-        click.echo("  sealflow init")
-        click.echo("  sealflow secret create github --type bearer_token")
-        click.echo("  sealflow run my-workflow.yaml      # in it: {{secrets.github.token}}")
+        echo("Do the same with your own API:")
+        echo("  sealflow init")
+        echo("  sealflow secret create github --type bearer_token")
+        echo("  sealflow run my-workflow.yaml      # in it: {{secrets.github.token}}")
     click.get_current_context().exit(0 if passed else 1)
 
 

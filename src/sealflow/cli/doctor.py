@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from sealflow.cli.common import json_option, print_json
+from sealflow.cli.common import json_option
+from sealflow.cli.terminal import echo, print_json
 from sealflow.cli.trust import trust_for_this_command, trust_option
 from sealflow.config import find_config, has_providers
 from sealflow.errors import TrustError, attempt
@@ -35,7 +36,8 @@ def doctor(trust_now: bool, as_json: bool) -> None:
         print_json([item._asdict() for item in found])
     else:
         for item in sorted(found, key=lambda item: ("error", "warning", "note").index(item.level)):
-            click.echo(f"{item.level}: {item.check}: {item.problem}\n    {item.fix}")
-        click.echo(f"{len(serious)} to act on, {len(found) - len(serious)} worth knowing")
+            echo(f"{item.level}: {item.check}: {item.problem}")
+            echo(f"    {item.fix}")
+        echo(f"{len(serious)} to act on, {len(found) - len(serious)} worth knowing")
     if serious:
         click.get_current_context().exit(1)

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sealflow.cli.common import MAX_INPUT, decoded, json_option, print_json, read_json
+from sealflow.cli.common import MAX_INPUT, decoded, json_option, read_json
 from sealflow.cli.completion import name_argument
+from sealflow.cli.terminal import echo, print_json
 from sealflow.errors import SealflowError, SecretValidationError, VersionConflictError
 
 if TYPE_CHECKING:
@@ -45,9 +46,9 @@ def edit(name: str, as_json: bool) -> None:
     if as_json:
         print_json(info.to_dict() if info is not None else {"name": name, "changed": False})
     elif info is None:
-        click.echo(f"Nothing changed in {name}.")
+        echo(f"Nothing changed in {name}.")
     else:
-        click.echo(f"The secret {name} was updated: version {info.version}.")
+        echo(f"The secret {name} was updated: version {info.version}.")
 
 
 def _edit(service: SecretService, name: str, file: Path) -> SecretInfo | None:
@@ -69,7 +70,7 @@ def _edit(service: SecretService, name: str, file: Path) -> SecretInfo | None:
         except SealflowError as error:
             if not sys.stdin.isatty():
                 raise
-            click.echo(f"sealflow: {error}", err=True)
+            echo(f"sealflow: {error}", err=True)
         if not click.confirm("Edit again?", default=True, err=True):
             return None
 
@@ -135,9 +136,7 @@ def _memory_folder() -> Path:
         if name and os.path.isabs(name) and os.access(name, os.W_OK | os.X_OK):  # noqa: PTH117
             return Path(name)
     base = Path(tempfile.gettempdir())
-    click.echo(
-        f"sealflow: warning: no folder in memory was found: the file is in {base} while you edit", err=True
-    )
+    echo(f"sealflow: warning: no folder in memory was found: the file is in {base} while you edit", err=True)
     return base
 
 

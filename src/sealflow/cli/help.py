@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem
 
+from sealflow.cli.terminal import echo, echo_exactly
 from sealflow.wording import closest, shown
 
 _FOLDERS = ("how-to", "reference")
@@ -34,8 +35,9 @@ def help_(context: click.Context, topic: tuple[str, ...]) -> None:
     if not topic:
         width = max(map(len, pages))
         for name, page in pages.items():
-            click.echo(f"{name.ljust(width)}  {_title(page)}")
-        click.echo("\nsealflow help TOPIC shows one; sealflow COMMAND --help tells of a command.")
+            echo(f"{name.ljust(width)}  {_title(page)}")
+        echo()
+        echo("sealflow help TOPIC shows one; sealflow COMMAND --help tells of a command.")
         return
     name = topic[0].removesuffix(".md")
     if len(topic) == 1 and name in pages:
@@ -50,7 +52,7 @@ def help_(context: click.Context, topic: tuple[str, ...]) -> None:
         raise click.UsageError(
             f"there is no help on {shown(' '.join(topic))}. {closest(name, known, what='topics')}"
         )
-    click.echo(command.get_help(click.Context(command, root, " ".join(topic))))
+    echo_exactly(command.get_help(click.Context(command, root, " ".join(topic))))
 
 
 def _pages() -> dict[str, Traversable]:
@@ -76,7 +78,7 @@ def _show(text: str, pages: dict[str, Traversable]) -> None:
 
     text = _LINK.sub(spelled, _DIRECTIVE.sub("", text)).rstrip()
     if not sys.stdout.isatty():
-        click.echo(text)
+        echo_exactly(text)
         return
     from rich.console import Console
     from rich.markdown import Markdown

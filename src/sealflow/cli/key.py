@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sealflow.cli.common import confirm, counted, json_option, print_json, print_table
+from sealflow.cli.common import confirm, counted, json_option
+from sealflow.cli.terminal import clean, echo, echo_exactly, print_json, print_table
 from sealflow.crypto.key_file import read_key_file, write_key_file
 from sealflow.crypto.master_key import KeySource, MasterKey, read_passphrase
 from sealflow.errors import SealflowError
 from sealflow.settings import Settings
+from sealflow.wording import quoted
 
 if TYPE_CHECKING:
     from sealflow.operations import Progress
@@ -40,13 +41,11 @@ def generate(out: Path | None) -> None:
     """
     made = MasterKey.generate()
     if out is None:
-        click.echo(made.to_text())
-        click.echo(
-            f"id: {made.kek_id}. Keep it in a safe place: it opens every secret that it encrypts.", err=True
-        )
+        echo_exactly(made.to_text())
+        echo(f"id: {made.kek_id}. Keep it in a safe place: it opens every secret that it encrypts.", err=True)
         return
     _write_new(out, made)
-    click.echo(f"Wrote a master key with the id {made.kek_id} to {out}")
+    echo(f"Wrote a master key with the id {made.kek_id} to {out}")
 
 
 @key.command()
@@ -69,7 +68,7 @@ def status(as_json: bool) -> None:
         for item in described["master_keys"]
     ]
     print_table(("MASTER KEY", "KIND", "ADDED", ""), rows)
-    click.echo()
+    echo()
     rows = [
         (item["id"], item["state"], item["created_at"][:19] + "Z", str(item["records"]))
         for item in described["store_keys"]
@@ -119,12 +118,10 @@ def add(
     if as_json:
         print_json({"id": kek_id})
         return
-    click.echo(f"The master key {kek_id} opens this store too.")
+    echo(f"The master key {kek_id} opens this store too.")
     if file := new_file or key_file:
-        click.echo(
-            f"To make it the key of this user's own commands: sealflow key use {shlex.quote(str(file))}"
-        )
-    click.echo("Next: configure it wherever the store is opened, then `sealflow key remove` the old one.")
+        echo(f"To make it the key of this user's own commands: sealflow key use {quoted(file)}")
+    echo("Next: configure it wherever the store is opened, then `sealflow key remove` the old one.")
 
 
 @key.command()
@@ -141,11 +138,11 @@ def use(file: Path, as_json: bool) -> None:
     if as_json:
         print_json(used.to_dict())
         return
-    click.echo(f"The master key {used.id} is in {used.path}, and this user's commands use it.")
+    echo(f"The master key {used.id} is in {used.path}, and this user's commands use it.")
     if used.kept is not None:
-        click.echo(f"The key that was there is kept in {used.kept}")
+        echo(f"The key that was there is kept in {used.kept}")
     if used.hidden_by is not None:
-        click.echo(
+        echo(
             f"sealflow: warning: the key from {used.hidden_by} is used before that file: change or unset its variable",
             err=True,
         )
@@ -172,12 +169,12 @@ def remove(kek_id: str, yes: bool, as_json: bool) -> None:
     if as_json:
         print_json({"id": kek_id, "removed": True, **left.to_dict()})
         return
-    click.echo(f"The master key {kek_id} no longer opens this store. Earlier backups still open with it.")
+    echo(f"The master key {kek_id} no longer opens this store. Earlier backups still open with it.")
     for source in left.configured_here:
-        click.echo(f"It is still configured here: {source}")
+        echo(f"It is still configured here: {source}")
     if left.default is not None:
         _offer_default(settings, left, yes)
-    click.echo(
+    echo(
         f"Every other process, timer, container and machine that was given {kek_id} needs "
         f"{left.in_use or 'another key'} instead; one that runs now goes on until it opens the store again."
     )
@@ -188,12 +185,12 @@ def _offer_default(settings: Settings, left: KeysLeft, yes: bool) -> None:
     from sealflow.operations.default_key import use_key_file
 
     if left.file_in_use is None:
-        click.echo(f"Next: sealflow key use FILE, so that {left.default} holds a key that works")
+        echo(f"Next: sealflow key use FILE, so that {left.default} holds a key that works")
     elif yes or not sys.stdin.isatty():
-        click.echo(f"Next: sealflow key use {shlex.quote(str(left.file_in_use))}")
-    elif click.confirm(f"Put the key {left.in_use} into {left.default}?", default=True):
+        echo(f"Next: sealflow key use {quoted(left.file_in_use)}")
+    elif click.confirm(clean(f"Put the key {left.in_use} into {left.default}?"), default=True):
         used = use_key_file(settings, left.file_in_use)
-        click.echo(f"Done. The removed key is kept in {used.kept}")
+        echo(f"Done. The removed key is kept in {used.kept}")
 
 
 @key.command("rotate-dek")
@@ -211,7 +208,7 @@ def rotate_dek(as_json: bool) -> None:
     if as_json:
         print_json({"id": dek_id})
     else:
-        click.echo(f"New records are encrypted with the store key {dek_id}. Next: sealflow key reencrypt")
+        echo(f"New records are encrypted with the store key {dek_id}. Next: sealflow key reencrypt")
 
 
 @key.command()
@@ -229,11 +226,9 @@ def reencrypt(as_json: bool) -> None:
     if as_json:
         print_json({"reencrypted": result.done, "damaged": list(result.damaged)})
     else:
-        click.echo(f"{counted(result.done, 'secret')} encrypted again.")
+        echo(f"{counted(result.done, 'secret')} encrypted again.")
     for name in result.damaged:
-        click.echo(
-            f"sealflow: {name} cannot be decrypted and was left as it is: see `sealflow doctor`", err=True
-        )
+        echo(f"sealflow: {name} cannot be decrypted and was left as it is: see `sealflow doctor`", err=True)
     if result.damaged:
         click.get_current_context().exit(1)
 
@@ -289,10 +284,10 @@ def _write_new(path: Path, made: MasterKey) -> None:
 
 def _print_recovery(made: MasterKey, as_json: bool) -> None:
     if as_json:
-        print_json({"id": made.kek_id, "recovery_key": made.to_text()})
+        print_json({"id": made.kek_id, "recovery_key": made.to_text()}, keys=True)
         return
-    click.echo(made.to_text())
-    click.echo(
+    echo_exactly(made.to_text())
+    echo(
         f"id: {made.kek_id}. This is the only time it is shown: print it, and keep it in a safe. It opens the store in "
         "place of a lost master key.",
         err=True,

@@ -15,9 +15,10 @@ from typing import Any
 import click
 
 from sealflow import __version__
+from sealflow.cli.terminal import echo, echo_exactly
 from sealflow.errors import SealflowError
 from sealflow.logs import cleaned
-from sealflow.wording import holds_key, without_keys
+from sealflow.wording import holds_key
 
 _COMMANDS = {
     "init": "sealflow.cli.store:init",
@@ -107,7 +108,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         code: Any = app.main(args=arguments, prog_name="sealflow", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message())
+        echo_exactly(error.format_message())
         return 0
     except click.UsageError as error:
         return _usage(error)
@@ -140,7 +141,7 @@ def _usage(error: click.UsageError) -> int:
 
 
 def _say(message: str, code: int) -> int:
-    click.echo(f"sealflow: {without_keys(cleaned(' '.join(message.split())))}", err=True)
+    echo(f"sealflow: {cleaned(' '.join(message.split()))}", err=True)
     return code
 
 
@@ -160,7 +161,7 @@ def _where(error: Exception) -> str:
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    click.echo(f"sealflow: warning: {without_keys(cleaned(str(message)))}", err=True)
+    echo(f"sealflow: warning: {cleaned(str(message))}", err=True)
 
 
 def _no_core_dumps() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from sealflow.cli.common import decoded, read_input, read_json
+from sealflow.cli.terminal import echo
 from sealflow.errors import SecretValidationError
 from sealflow.model.maskable import PUBLIC_FIELDS
 from sealflow.model.names import NAME_RULE, is_name
@@ -93,11 +94,11 @@ def _ask(name: str) -> str:
     for _ in range(_TRIES):
         value = _read_hidden(name)
         if not value:
-            click.echo("It is empty.", err=True)
+            echo("It is empty.", err=True)
         elif _read_hidden(name, " again") == value:
             return value
         else:
-            click.echo("The two are not the same.", err=True)
+            echo("The two are not the same.", err=True)
     raise click.UsageError(f"{name} was not typed twice in the same way")
 
 
@@ -108,7 +109,7 @@ def _ask_custom() -> dict[str, Any]:
         if is_name(name):
             found[name] = _ask(name)
         else:
-            click.echo(f"That is not a valid field name. {NAME_RULE}.", err=True)
+            echo(f"That is not a valid field name. {NAME_RULE}.", err=True)
     return found
 
 
@@ -119,13 +120,13 @@ def _read_hidden(name: str, suffix: str = "") -> str:
     silent = [*before]
     silent[3] &= ~termios.ECHO
     termios.tcsetattr(descriptor, termios.TCSAFLUSH, silent)
-    click.echo(f"{name}{suffix}: ", nl=False, err=True)
+    echo(f"{name}{suffix}: ", nl=False, err=True)
     try:
         line = os.read(descriptor, 1 << 16)
         more = bool(select.select([descriptor], [], [], 0.1)[0])
     finally:
         termios.tcsetattr(descriptor, termios.TCSAFLUSH, before)
-        click.echo(err=True)
+        echo(err=True)
     if not line:
         raise click.Abort
     if more:

@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from sealflow.cli.common import json_option, options, print_json, print_table
+from sealflow.cli.common import json_option, options
+from sealflow.cli.terminal import echo, print_json, print_table
 from sealflow.cli.trust import trust_for_this_command, trust_option
 from sealflow.errors import SealflowError, SettingsError
 from sealflow.project import find_project
@@ -57,7 +58,7 @@ def list_(config: Path | None, trust_now: bool, as_json: bool) -> None:
             ],
         )
     else:
-        click.echo("No providers are configured: references use the local store.", err=True)
+        echo("No providers are configured: references use the local store.", err=True)
 
 
 @provider.command()
@@ -80,9 +81,9 @@ def test(name: str, secret: str | None, config: Path | None, trust_now: bool, as
     if as_json:
         print_json(result)
     else:
-        click.echo(f"{name}: {'it answers' if result['ok'] else result['problem']}")
+        echo(f"{name}: {'it answers' if result['ok'] else result['problem']}")
         if result["fields"] is not None:
-            click.echo(f"{secret}: {', '.join(result['fields']) or 'there is no such secret'}")
+            echo(f"{secret}: {', '.join(result['fields']) or 'there is no such secret'}")
     if not result["ok"] or result["fields"] == []:
         click.get_current_context().exit(1)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from sealflow.cli.common import json_option, print_json
+from sealflow.cli.common import json_option
 from sealflow.cli.completion import name_argument
+from sealflow.cli.terminal import echo, print_json
 
 
 @click.command()
@@ -21,7 +22,7 @@ def rename(name: str, new_name: str, as_json: bool) -> None:
     if as_json:
         print_json(info.to_dict())
     else:
-        click.echo(
+        echo(
             f"The secret {name} is now {new_name}. `sealflow secret usage {name}` lists the workflow files to change."
         )
 
@@ -39,4 +40,4 @@ def copy(name: str, new_name: str, as_json: bool) -> None:
     if as_json:
         print_json(info.to_dict())
     else:
-        click.echo(f"Copied {name} to {new_name}: version {info.version}.")
+        echo(f"Copied {name} to {new_name}: version {info.version}.")

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
-import click
-
+from sealflow.cli.terminal import coloured, echo, echo_data
 from sealflow.errors import WorkflowError
 from sealflow.wording import closest
 
@@ -19,8 +16,6 @@ if TYPE_CHECKING:
 _MOST_LINES = 20
 _MOST_COLUMNS = 160
 _SIGNS = {"completed": ("ok", "green"), "failed": ("FAILED", "red"), "skipped": ("skipped", "yellow")}
-# Control characters, and those that turn the direction of what follows: a server may send them.
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def print_summary(execution: Execution, stream: TextIO) -> None:
@@ -28,10 +23,9 @@ def print_summary(execution: Execution, stream: TextIO) -> None:
     width = max((len(name) for name in execution.nodes), default=0)
     for name, item in execution.nodes.items():
         sign, colour = _SIGNS.get(item.state, (str(item.state), ""))
-        line = f"{name.ljust(width)}  {_coloured(sign, colour, stream)}{_detail(item)}"
-        click.echo(line, file=stream)
+        echo(f"{name.ljust(width)}  ", coloured(sign, colour, stream), _detail(item), file=stream)
     colour = "green" if execution.status == "completed" else "red"
-    click.echo(f"{execution.workflow}: {_coloured(execution.status, colour, stream)}", file=stream)
+    echo(f"{execution.workflow}: ", coloured(execution.status, colour, stream), file=stream)
 
 
 def print_results(execution: Execution, names: Iterable[str], stream: TextIO) -> None:
@@ -39,13 +33,14 @@ def print_results(execution: Execution, names: Iterable[str], stream: TextIO) ->
     for name in names:
         for path, value in _shown_outputs(name, execution.nodes[name].outputs):
             lines = _as_lines(value)
-            click.echo(f"\n{_coloured(path, 'cyan', stream)}:", file=stream)
+            echo(file=stream)
+            echo(coloured(path, "cyan", stream), ":", file=stream)
             for line in lines[:_MOST_LINES]:
                 cut = line if len(line) <= _MOST_COLUMNS else line[: _MOST_COLUMNS - 3] + "..."
-                click.echo(f"  {cut}", file=stream)
+                echo_data(f"  {cut}", file=stream)
             if len(lines) > _MOST_LINES:
                 more = f"... {len(lines) - _MOST_LINES} more lines; --output {path} prints all of it as JSON"
-                click.echo(f"  {more}", file=stream)
+                echo(f"  {more}", file=stream)
 
 
 def check_output_path(path: str, workflow: Workflow) -> None:
@@ -101,7 +96,7 @@ def _as_lines(value: Any) -> list[str]:
     from sealflow.workflow.execution import json_text
 
     text = value if isinstance(value, str) else json_text(value)
-    return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text.replace("\r\n", "\n")).split("\n")
+    return [line.expandtabs() for line in text.replace("\r\n", "\n").split("\n")]
 
 
 def _detail(item: NodeRun) -> str:
@@ -113,9 +108,3 @@ def _detail(item: NodeRun) -> str:
     status = output.get("status_code") if isinstance(output, dict) else None
     tries = f"  after {item.attempts} attempts" if item.attempts > 1 else ""
     return (f"  {status}" if status is not None else "") + tries
-
-
-def _coloured(text: str, colour: str, stream: TextIO) -> str:
-    """Return ``text`` in a colour where the stream is a terminal and NO_COLOR (no-color.org) is not set."""
-    wanted = colour and stream.isatty() and not os.environ.get("NO_COLOR")
-    return click.style(text, fg=colour) if wanted else text

@@ -18,6 +18,7 @@ from sealflow.cli.common import json_option, read_input, read_json
 from sealflow.cli.output import clean_output
 from sealflow.cli.provider import config_option
 from sealflow.cli.results import check_output_path, find_output, print_results, print_summary
+from sealflow.cli.terminal import LogFormatter, clean, echo, echo_json
 from sealflow.cli.trust import folder_to_trust, trust_for_this_command, trust_option
 from sealflow.errors import TrustError
 from sealflow.trust import find_file_problem, trust_folder
@@ -75,9 +76,9 @@ def run(
     if as_json and output_path is not None:
         raise click.UsageError("--json and --output exclude each other")
 
-    logging.basicConfig(
-        level=log_level.upper(), stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LogFormatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=log_level.upper(), handlers=[handler])
     if trust_now:
         trust_for_this_command([folder_to_trust(file)])
     workflow = _load(file, config)
@@ -89,14 +90,14 @@ def run(
     execution = _execute(workflow, inputs, config, file.absolute().parent, limits, quiet=as_json)
     output.finish()
     for warning in execution.warnings:
-        click.echo(f"sealflow: warning: {warning}", err=True)
+        echo(f"sealflow: warning: {warning}", err=True)
     if strict:
-        click.echo("sealflow: --strict is not needed any more: such errors always fail the run", err=True)
+        echo("sealflow: --strict is not needed any more: such errors always fail the run", err=True)
     if as_json:
-        click.echo(execution.to_json(), file=output.real)
+        echo_json(execution.to_json(), file=output.real)
     elif output_path is not None:
         print_summary(execution, output.stream)
-        click.echo(json_text(find_output(execution, output_path)), file=output.real)
+        echo_json(json_text(find_output(execution, output_path)), file=output.real)
     else:
         print_summary(execution, output.real)
         print_results(execution, workflow.end_nodes(), output.real)
@@ -112,7 +113,9 @@ def _load(file: Path, config: Path | None) -> Workflow:
     if problem is not None and _may_ask() and needs_trust(file, config):
         folder = folder_to_trust(file)
         if click.confirm(
-            f"The workflow needs a folder that you trust. Trust {str(folder)!r} and all that is in it?",
+            clean(
+                f"The workflow needs a folder that you trust. Trust {str(folder)!r} and all that is in it?"
+            ),
             err=True,
         ):
             trust_folder(folder)
@@ -179,6 +182,6 @@ def _progress(workflow: Workflow, *, quiet: bool) -> Iterator[OnChange | None]:
         def on_change(execution: Execution, _: NodeRun) -> None:
             running = [item.name for item in execution.nodes.values() if item.state == "running"]
             ended = sum(item.finished_at is not None for item in execution.nodes.values())
-            progress.update(task, completed=ended, description=", ".join(running[:4]))
+            progress.update(task, completed=ended, description=clean(", ".join(running[:4])))
 
         yield on_change

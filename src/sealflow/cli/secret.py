@@ -11,20 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sealflow.cli.common import (
-    confirm,
-    expected_option,
-    json_option,
-    open_listing,
-    options,
-    print_json,
-    print_table,
-    read_tags,
-)
+from sealflow.cli.common import confirm, expected_option, json_option, open_listing, options, read_tags
 from sealflow.cli.completion import complete_types, name_argument
 from sealflow.cli.edit import edit
 from sealflow.cli.prompts import given_fields
 from sealflow.cli.rename import copy, rename
+from sealflow.cli.terminal import clean, echo, echo_exactly, print_json, print_table
 from sealflow.cli.usage import usage
 from sealflow.cli.versions import destroy, history, rollback, undelete
 from sealflow.model import times
@@ -183,14 +175,14 @@ def get(name: str, version: int | None, field: str | None, reveal: bool, as_json
         "public_fields": list(found.public_fields),
     }
     if as_json:
-        print_json({**described, "data": found.data} if reveal else described)
+        print_json({**described, "data": found.data} if reveal else described, keys=reveal)
         return
     for key, value in described.items():
-        click.echo(
+        echo(
             f"{key}: {', '.join(map(str, value)) if isinstance(value, list) else '-' if value is None else value}"
         )
     for key, value in found.data.items() if reveal else ():
-        click.echo(f"data.{key}: {_as_text(value)}")
+        echo_exactly(f"data.{key}: {_as_text(value)}")
 
 
 @secret.command("list")
@@ -270,7 +262,7 @@ def _print_infos(infos: Iterable[SecretInfo], as_json: bool, none: str) -> None:
         ]
         print_table(("NAME", "TYPE", "VERSION", "TAGS", "UPDATED", "EXPIRES", "DESCRIPTION"), rows)
     else:
-        click.echo(none, err=True)
+        echo(none, err=True)
 
 
 @secret.command()
@@ -339,7 +331,7 @@ def delete(name: str, yes: bool, expected_version: int | None, as_json: bool) ->
     if as_json:
         print_json({"name": name, "deleted": True})
     else:
-        click.echo(f"Deleted {name}.")
+        echo(f"Deleted {name}.")
 
 
 def _public(public_fields: tuple[str, ...], mask_all: bool) -> tuple[str, ...] | None:
@@ -361,7 +353,7 @@ def _ensure_store(make_store: bool) -> None:
     missing = no_store(settings)
     if not make_store and not (
         sys.stdin.isatty()
-        and click.confirm(f"{missing.message}. Make one in {Settings.for_new_store().path}?", err=True)
+        and click.confirm(clean(f"{missing.message}. Make one in {Settings.for_new_store().path}?"), err=True)
     ):
         raise missing
     with contextlib.redirect_stdout(sys.stderr):
@@ -372,7 +364,7 @@ def _print_done(info: SecretInfo, as_json: bool, done: str) -> None:
     if as_json:
         print_json(info.to_dict())
     else:
-        click.echo(
+        echo(
             f"The secret {info.name} was {done}: version {info.version}. Use it as {{{{secrets.{info.name}.FIELD}}}}"
         )
 
@@ -386,9 +378,9 @@ def _print_field(name: str, data: dict[str, Any], field: str, as_json: bool) -> 
         raise click.UsageError("--field is not a valid field path: write a.b.c")
     value = field_of(data, reference)
     if as_json:
-        print_json(value)
+        print_json(value, keys=True)
     else:
-        click.echo(_as_text(value))
+        echo_exactly(_as_text(value))
 
 
 def _as_text(value: Any) -> str:

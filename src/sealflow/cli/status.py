@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from sealflow.audit import FILE as AUDIT_FILE
-from sealflow.cli.common import json_option, print_json
+from sealflow.cli.common import json_option
+from sealflow.cli.terminal import echo, print_json
 from sealflow.config import Config, find_config, load_config
 from sealflow.crypto.key_sources import name_key_source
 from sealflow.errors import SealflowError, attempt
@@ -47,7 +48,7 @@ def status(as_json: bool) -> None:
         print_json(described)
         return
     for line in _lines(described, project):
-        click.echo(line)
+        echo(line)
 
 
 def _store(settings: Settings) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from pathlib import Path
 import click
 
 from sealflow.audit import key_event
-from sealflow.cli.common import confirm, counted, json_option, print_json
+from sealflow.cli.common import confirm, counted, json_option
+from sealflow.cli.terminal import echo, print_json
 from sealflow.crypto.key_file import default_key_file, write_key_file
 from sealflow.crypto.key_sources import find_master_key, find_master_keys
 from sealflow.crypto.master_key import KeySource, MasterKey
@@ -105,28 +106,28 @@ def init(backend: str | None, keychain: str | None, as_json: bool) -> None:
     if as_json:
         print_json(result)
         return
-    click.echo(
+    echo(
         f"{'Made' if result['created'] else 'There is already'} a {registry.backend} store in {settings.path}"
     )
-    click.echo(f"Master key: {with_key}")
+    echo(f"Master key: {with_key}")
     if trusted is not None:
-        click.echo(f"Workflows in {trusted} are trusted: they may use functions, providers and every secret")
+        echo(f"Workflows in {trusted} are trusted: they may use functions, providers and every secret")
     if result["key_file"]:
-        click.echo(
+        echo(
             "Keep a copy of that file in a safe place: without it nobody can read the secrets, not even you."
         )
     if result["keychain"]:
-        click.echo(f"Set {MASTER_KEY_KEYCHAIN}={keychain} wherever the store is opened.")
-        click.echo(
+        echo(f"Set {MASTER_KEY_KEYCHAIN}={keychain} wherever the store is opened.")
+        echo(
             "Make a recovery key too (`sealflow key add --recovery`): a keychain can be lost with its machine."
         )
-    click.echo("Next: sealflow secret create github --type bearer_token")
+    echo("Next: sealflow secret create github --type bearer_token")
 
 
 def _warn_of_project_above(settings: Settings) -> None:
     above = find_project()
     if settings.project is not None and above.marks and above.folder != Path.cwd():
-        click.echo(
+        echo(
             f"sealflow: warning: this folder was part of the project {above.folder} until now, and is a project of its own "
             f"from here on: it does not use the store and the {CONFIG_FILE} there",
             err=True,
@@ -143,7 +144,7 @@ def _trust_this_folder() -> str | None:
             return str(trust_folder(folder))
         except (TrustError, SettingsError) as error:
             problem = str(error)
-    click.echo(f"sealflow: warning: {problem}", err=True)
+    echo(f"sealflow: warning: {problem}", err=True)
     return None
 
 
@@ -204,25 +205,23 @@ def migrate(target: str | None, remove_old: bool, yes: bool, as_json: bool) -> N
         if as_json:
             print_json({"removed": removed})
         else:
-            click.echo(f"Removed {', '.join(removed)}")
+            echo(f"Removed {', '.join(removed)}")
         return
     done = migrate_store(settings, target)
     if as_json:
         print_json({**done._asdict(), "old": [str(item) for item in done.old]})
         return
     if done.source == done.target:
-        click.echo(f"It is already a {done.target} store.")
+        echo(f"It is already a {done.target} store.")
     else:
-        click.echo(
+        echo(
             f"Moved {counted(done.secrets, 'secret')} from the {done.source} store to the {done.target} store."
         )
-        click.echo("Restart every process that has the store open: until then it gets an error.")
+        echo("Restart every process that has the store open: until then it gets an error.")
     if settings.backend not in (None, done.target):
-        click.echo(
-            f"sealflow: warning: {STORAGE_BACKEND} says {settings.backend}: change or unset it", err=True
-        )
+        echo(f"sealflow: warning: {STORAGE_BACKEND} says {settings.backend}: change or unset it", err=True)
     for item in done.old:
-        click.echo(f"The old store is kept in {item}; remove it with `sealflow store migrate --remove-old`")
+        echo(f"The old store is kept in {item}; remove it with `sealflow store migrate --remove-old`")
 
 
 @store.command()
@@ -252,9 +251,9 @@ def status(as_json: bool) -> None:
         return
     for key, value in described.items():
         if key != "files":
-            click.echo(f"{key}: {', '.join(value) if isinstance(value, list) else value}")
+            echo(f"{key}: {', '.join(value) if isinstance(value, list) else value}")
     for file in found.files[:20]:
         if file.exists():
-            click.echo(f"file: {file.stat().st_mode & 0o777:04o} {file.relative_to(found.path)}")
+            echo(f"file: {file.stat().st_mode & 0o777:04o} {file.relative_to(found.path)}")
     if len(found.files) > 20:
-        click.echo(f"file: and {len(found.files) - 20} more")
+        echo(f"file: and {len(found.files) - 20} more")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from sealflow.cli.common import json_option, print_json
+from sealflow.cli.common import json_option
+from sealflow.cli.terminal import echo, print_json
 from sealflow.project import find_project
 from sealflow.trust import is_trusted, revoke_folder, trust_folder, trusted_folders, trusting
 
@@ -38,18 +39,16 @@ def trust(folder: Path | None, list_: bool, revoke: bool, as_json: bool) -> None
         if as_json:
             print_json({"path": str(path), "trusted": True})
         else:
-            click.echo(f"Trusted {path}")
+            echo(f"Trusted {path}")
         return
     known = revoke_folder(folder)
     still = is_trusted(folder)
     if as_json:
         print_json({"path": str(folder.resolve()), "trusted": still})
     else:
-        click.echo(f"{'No longer trusted' if known else 'Not in the list'}: {folder.resolve()}")
+        echo(f"{'No longer trusted' if known else 'Not in the list'}: {folder.resolve()}")
         if still:
-            click.echo(
-                "It is still trusted: a folder above it is, or SEALFLOW_TRUSTED_FOLDERS names it", err=True
-            )
+            echo("It is still trusted: a folder above it is, or SEALFLOW_TRUSTED_FOLDERS names it", err=True)
 
 
 def _list(as_json: bool) -> None:
@@ -58,7 +57,7 @@ def _list(as_json: bool) -> None:
         print_json(paths)
     else:
         for path in paths:
-            click.echo(path)
+            echo(path)
 
 
 def folder_to_trust(file: Path) -> Path:

@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from sealflow.cli.common import json_option, print_json
+from sealflow.cli.common import json_option
 from sealflow.cli.completion import name_argument
+from sealflow.cli.terminal import echo, print_json
 
 _ENDINGS = (".yaml", ".yml", ".json")
 _SKIPPED = {".git", ".venv", ".workflow", "node_modules", "__pycache__"}
@@ -34,15 +35,15 @@ def usage(name: str, folders: tuple[Path, ...], as_json: bool) -> None:
         print_json({"name": name, "references": found, "last_used": used})
         return
     for item in found:
-        click.echo(f"{item['file']}:{item['line']}:{item['column']}: {item['path']}: {item['reference']}")
+        echo(f"{item['file']}:{item['line']}:{item['column']}: {item['path']}: {item['reference']}")
     if not found:
-        click.echo(f"No workflow file refers to {name}.")
+        echo(f"No workflow file refers to {name}.")
     said = (
-        f"{used['time']} by {used['actor']}, {used['action']} ({used['outcome']})"
+        f"{used.get('time')} by {used.get('actor')}, {used.get('action')} ({used.get('outcome')})"
         if used
         else "never, according to the audit trail"
     )
-    click.echo(f"Last used: {said}")
+    echo(f"Last used: {said}")
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from sealflow.cli.common import confirm, expected_option, json_option, print_json, print_table
+from sealflow.cli.common import confirm, expected_option, json_option
 from sealflow.cli.completion import name_argument
+from sealflow.cli.terminal import echo, print_json, print_table
 
 
 @click.command()
@@ -32,7 +33,7 @@ def history(name: str, as_json: bool) -> None:
     ]
     print_table(("VERSION", "TYPE", "CREATED", "EXPIRES", ""), rows)
     if not any(item["current"] for item in found):
-        click.echo(f"{name} is deleted: `sealflow secret undelete {name}` brings it back.", err=True)
+        echo(f"{name} is deleted: `sealflow secret undelete {name}` brings it back.", err=True)
 
 
 @click.command()
@@ -52,7 +53,7 @@ def rollback(name: str, version: int, expected_version: int | None, as_json: boo
     if as_json:
         print_json(info.to_dict())
     else:
-        click.echo(f"Version {info.version} of {name} has the data of version {version}.")
+        echo(f"Version {info.version} of {name} has the data of version {version}.")
 
 
 @click.command()
@@ -67,7 +68,7 @@ def undelete(name: str, as_json: bool) -> None:
     if as_json:
         print_json(info.to_dict())
     else:
-        click.echo(f"{name} is back, at version {info.version}.")
+        echo(f"{name} is back, at version {info.version}.")
 
 
 @click.command()
@@ -97,8 +98,8 @@ def destroy(name: str, versions: tuple[int, ...], everything: bool, yes: bool, a
     if as_json:
         print_json({"name": name, "destroyed": sorted(versions) if versions else "all", "old_copies": copies})
         return
-    click.echo(f"Destroyed {what} of {name}.")
+    echo(f"Destroyed {what} of {name}.")
     for copy in copies:
-        click.echo(f"An old copy of the store may still hold it: {copy}", err=True)
+        echo(f"An old copy of the store may still hold it: {copy}", err=True)
     if copies:
-        click.echo(f"Remove the old copies with: {REMOVE}", err=True)
+        echo(f"Remove the old copies with: {REMOVE}", err=True)

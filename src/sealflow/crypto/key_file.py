@@ -18,6 +18,7 @@ from pathlib import Path
 from sealflow.crypto.key_input import MAX_BYTES, decode_key, descriptor_named, read_descriptor
 from sealflow.errors import InvalidMasterKeyError, SettingsError, without_locals
 from sealflow.settings import MASTER_KEY_TRUSTED_PATH, user_config_directory
+from sealflow.wording import quoted
 
 _RUN_SECRETS = Path("/run/secrets")  # Docker, Podman and Kubernetes; /var/run is a link to /run
 _CREDENTIALS_DIRECTORY = "CREDENTIALS_DIRECTORY"  # systemd.exec(5), "Credentials"
@@ -153,7 +154,7 @@ def _check_made_by_platform(path: Path, target: Path, status: os.stat_result) ->
         raise _unsafe(
             path,
             "can be read or changed by others",
-            f"Run: chmod 600 {path}. If your platform mounts it so, see `sealflow help containers`",
+            f"Run: chmod 600 {quoted(path)}. If your platform mounts it so, see `sealflow help containers`",
         )
     for step in _steps(path):
         found = step.lstat()
@@ -161,7 +162,7 @@ def _check_made_by_platform(path: Path, target: Path, status: os.stat_result) ->
             raise _unsafe(path, f"is not safe: {step} belongs to another user", "Give it to root or to you")
         sticky = stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX
         if found.st_mode & 0o022 and not sticky and not stat.S_ISLNK(found.st_mode):
-            raise _unsafe(path, f"is not safe: others may write to {step}", f"Run: chmod go-w {step}")
+            raise _unsafe(path, f"is not safe: others may write to {step}", f"Run: chmod go-w {quoted(step)}")
 
 
 def _is_place(path: Path) -> bool:

@@ -33,6 +33,7 @@ from sealflow.settings import Settings
 from sealflow.stores.private_files import TEMPORARY
 from sealflow.stores.registry import SecretRegistry
 from sealflow.stores.select import MAIN_FILES, MARKER, existing_backend, no_store, open_registry
+from sealflow.wording import quoted
 
 UNUSED = timedelta(days=90)
 _OURS = re.compile(
@@ -99,27 +100,32 @@ def _files(path: Path) -> Iterator[Finding]:
         mode, kind = stat.S_IMODE(status.st_mode), "directory" if item.is_dir() else "file"
         wanted = 0o700 if kind == "directory" else 0o600
         if stat.S_ISLNK(status.st_mode):
-            yield Finding("permissions", "error", f"{item} is a link", f"Remove it: rm {item}")
+            yield Finding("permissions", "error", f"{item} is a link", f"Remove it: rm {quoted(item)}")
         elif mode & 0o077:
             text = f"the {kind} {item} has the mode {mode:04o}: others can read or change it"
-            yield Finding("permissions", "error", text, f"chmod {wanted:o} {item}")
+            yield Finding("permissions", "error", text, f"chmod {wanted:o} {quoted(item)}")
         elif status.st_uid != os.geteuid():
             text = f"the {kind} {item} belongs to the user {status.st_uid}, not to you"
-            yield Finding("permissions", "error", text, f"chown {os.geteuid()} {item}")
+            yield Finding("permissions", "error", text, f"chown {os.geteuid()} {quoted(item)}")
         if item.name.startswith(TEMPORARY) and not any(
             above.name.startswith(TEMPORARY) for above in item.parents
         ):
             text = f"{item} was left behind by a process that was killed"
             yield Finding(
-                "temporary-files", "warning", text, f"Remove it when no other sealflow runs: rm -r {item}"
+                "temporary-files",
+                "warning",
+                text,
+                f"Remove it when no other sealflow runs: rm -r {quoted(item)}",
             )
         elif item.parent == path and not _OURS.fullmatch(item.name):
             text = f"{item} is not a file of the store"
-            yield Finding("temporary-files", "warning", text, f"Look at it, and move it away: mv {item} …")
+            yield Finding(
+                "temporary-files", "warning", text, f"Look at it, and move it away: mv {quoted(item)} …"
+            )
     parent = path.parent.stat()
     if parent.st_mode & 0o022 and not parent.st_mode & stat.S_ISVTX:
         text = f"others can write to {path.parent}, and so replace the directory of the store"
-        yield Finding("permissions", "warning", text, f"chmod go-w {path.parent}")
+        yield Finding("permissions", "warning", text, f"chmod go-w {quoted(path.parent)}")
 
 
 def _backends(path: Path, live: str) -> Iterator[Finding]:
@@ -130,7 +136,10 @@ def _backends(path: Path, live: str) -> Iterator[Finding]:
         if name != live and (path / file).exists():
             text = f"a {name} store is beside the live {live} store, because a move was killed"
             yield Finding(
-                "store", "warning", text, f"sealflow store migrate --to {live}, which finishes the move"
+                "store",
+                "warning",
+                text,
+                f"sealflow store migrate --to {quoted(live)}, which finishes the move",
             )
 
 
@@ -183,17 +192,20 @@ def _expiry_and_use(registry: SecretRegistry, settings: Settings) -> Iterator[Fi
 
 def _of_one(info: SecretInfo, last_use: str | None, moment: datetime) -> Iterator[Finding]:
     policy = info.metadata.policy
-    update = f"sealflow secret update {info.name} --expires-at TIME, with a new value"
+    update = f"sealflow secret update {quoted(info.name)} --expires-at TIME, with a new value"
     if policy.expires_at is not None and policy.expired(moment):
         text = f"the secret {info.name!r} expired at {times.to_text(policy.expires_at)}"
-        yield Finding("expired", "warning", text, f"{update}; or sealflow secret delete {info.name}")
+        yield Finding("expired", "warning", text, f"{update}; or sealflow secret delete {quoted(info.name)}")
     elif policy.expired(moment + EXPIRY_NOTICE):
         yield Finding("expiring", "warning", policy.expiry_warning(info.name, moment) or "", update)
     if last_use is None or last_use < times.to_text(moment - UNUSED):
         when = "was never used" if last_use is None else f"was last used at {last_use}"
         text = f"the secret {info.name!r} {when}, according to the audit trail"
         yield Finding(
-            "unused", "note", text, f"sealflow secret usage {info.name}; delete it if nothing needs it"
+            "unused",
+            "note",
+            text,
+            f"sealflow secret usage {quoted(info.name)}; delete it if nothing needs it",
         )
 
 
@@ -240,7 +252,7 @@ def _records(registry: SecretRegistry, cipher: StoreCipher, secret: StoredSecret
     damaged = dict(check_record_errors(registry.store_id, cipher.keyring, secret))
     for version, error in damaged.items():
         text = f"version {version} of the secret {secret.name!r} cannot be opened: {error.message}"
-        fix = f"Restore a backup, or give it a new value; sealflow secret history {secret.name} shows the versions"
+        fix = f"Restore a backup, or give it a new value; sealflow secret history {quoted(secret.name)} shows the versions"
         yield Finding("records", "error", text, fix)
     current = secret.current
     if secret.deleted_at is not None or current.version in damaged or current.record is None:
@@ -251,7 +263,12 @@ def _records(registry: SecretRegistry, cipher: StoreCipher, secret: StoredSecret
         text = (
             f"the secret {secret.name!r} has a value too short to be masked, in the field {', '.join(short)}"
         )
-        yield Finding("settings", "warning", text, f"sealflow secret update {secret.name} --field {short[0]}")
+        yield Finding(
+            "settings",
+            "warning",
+            text,
+            f"sealflow secret update {quoted(secret.name)} --field {quoted(short[0])}",
+        )
 
 
 OPEN_STORE_CHECKS: tuple[tuple[str, _Check], ...] = (
@@ -274,7 +291,7 @@ def examine_config(path: Path | None) -> Iterator[Finding]:
         return
     if path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         text = f"others can write to {path}, and so say where secrets come from"
-        yield Finding("settings", "error", text, f"chmod go-w {path}")
+        yield Finding("settings", "error", text, f"chmod go-w {quoted(path)}")
     for provider in providers:
         yield from _provider(path, provider)
 

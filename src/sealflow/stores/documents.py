@@ -32,8 +32,8 @@ def read_secret(document: Mapping[str, Any]) -> StoredSecret:
     versions = tuple(
         StoredVersion(
             _version(item["version"]),
-            typed(item["type"], str),
-            typed(item["policy"], str),
+            _encodable(item["type"]),
+            _encodable(item["policy"]),
             typed(item["created_at"], str),
             None if item["record"] is None else _bytes(item["record"]),
         )
@@ -42,8 +42,8 @@ def read_secret(document: Mapping[str, Any]) -> StoredSecret:
     if not versions:
         raise ValueError("it has no version")
     return StoredSecret(
-        typed(document["id"], str),
-        typed(document["name"], str),
+        _encodable(document["id"]),
+        _encodable(document["name"]),
         typed(document["description"], str, type(None)),
         tuple(typed(tag, str) for tag in document["tags"]),
         typed(document["created_at"], str),
@@ -65,6 +65,13 @@ def typed(value: Any, *kinds: type) -> Any:
     if type(value) not in kinds:
         raise TypeError("the type is wrong")
     return value
+
+
+def _encodable(value: Any) -> str:
+    """Return a string that is authenticated as UTF-8; UnicodeEncodeError, a ValueError, for one with lone surrogates."""
+    text: str = typed(value, str)
+    text.encode()
+    return text
 
 
 def keyring_document(keyring: KeyringDocument) -> dict[str, Any]:

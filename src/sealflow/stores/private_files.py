@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from sealflow.errors import StoreError, StoreFullError, StoreUnavailableError
 from sealflow.project import WORKFLOW_FOLDER
+from sealflow.wording import quoted
 
 TEMPORARY = ".tmp-"
 
@@ -68,12 +69,12 @@ def _check_private(path: Path, status: os.stat_result, *, empty: bool, ours: boo
     if mode & 0o077 and not ours and not empty:
         raise StoreUnavailableError(
             f"{path} is open to other users and holds other files",
-            hint=f"Choose a new directory, or run: chmod 700 {path}",
+            hint=f"Choose a new directory, or run: chmod 700 {quoted(path)}",
         )
     if mode & 0o022 and not empty:
         raise StoreUnavailableError(
             f"other users can write to {path} (mode {mode:04o}), and so may have changed the store",
-            hint=f"If you trust what it holds, run: chmod 700 {path}",
+            hint=f"If you trust what it holds, run: chmod 700 {quoted(path)}",
         )
 
 

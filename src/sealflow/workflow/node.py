@@ -16,7 +16,7 @@ from sealflow.model.places import FoundReference, find_references
 from sealflow.model.validation import validate
 from sealflow.resolver.carried import SecretUse
 from sealflow.resolver.scope import ExecutionScope
-from sealflow.wording import shown
+from sealflow.wording import KEY_IN_NAME, holds_key, shown
 from sealflow.workflow.data import DataSource, check_data_places, data_reader, find_data
 from sealflow.workflow.flow import ELSE_PORT, Flow
 from sealflow.workflow.node_config import NodeConfig, check_written, validated
@@ -217,6 +217,8 @@ class BaseNode:
         """``flow``: ``when``, ``for_each`` and ``learn``, as in a workflow file; see Flow."""
         if not is_name(name):
             raise WorkflowError(f"{shown(name)} is not a valid node name", hint=NAME_RULE)
+        if holds_key(name):
+            raise WorkflowError("the name of a node holds a key or a token", hint=KEY_IN_NAME)
         if not isinstance(config, Mapping | None):
             raise WorkflowError(
                 f"the config of the node {name!r} is not a mapping", hint="Give {field: value}"

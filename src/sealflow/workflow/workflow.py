@@ -13,7 +13,7 @@ from sealflow.errors import SealflowError, TrustError, WorkflowError
 from sealflow.model.names import NAME_PATTERN
 from sealflow.model.places import place_of
 from sealflow.trust import trust_hint
-from sealflow.wording import closest, shown
+from sealflow.wording import KEY_IN_NAME, closest, holds_key, shown
 from sealflow.workflow import document, reader
 from sealflow.workflow.node import ERROR_PORT, BaseNode
 from sealflow.workflow.positions import Positions
@@ -63,6 +63,8 @@ class Workflow:
             raise WorkflowError(
                 f"{shown(name)} is not a valid workflow name", hint="Give 1 to 128 printable characters"
             )
+        if holds_key(name):
+            raise WorkflowError("the name of the workflow holds a key or a token", hint=KEY_IN_NAME)
         self.name = name
         self.description = description
         self.modules = tuple(modules)

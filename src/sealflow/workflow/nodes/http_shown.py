@@ -10,6 +10,7 @@ from urllib.parse import quote, unquote, unquote_plus
 from yarl import URL
 
 from sealflow.model.places import substituted
+from sealflow.wording import without_keys
 from sealflow.workflow.nodes.http_client import read_url
 
 if TYPE_CHECKING:
@@ -19,10 +20,14 @@ MASK = "***"
 
 
 def shown_url(url: URL | str, masked: Callable[[str], str]) -> str:
-    """Return a url for messages and saved runs: each part is decoded, masked, and encoded again.
+    """Return a url for messages and saved runs, without keys: each part is decoded, masked, and encoded again.
 
     The encoded whole would not do: the percent signs of an encoding can hide a value.
     """
+    return without_keys(_masked_url(url, masked))
+
+
+def _masked_url(url: URL | str, masked: Callable[[str], str]) -> str:
     if isinstance(url, str):
         return masked(url)
     whole = str(url)
