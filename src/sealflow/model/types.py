@@ -176,6 +176,7 @@ def _check_public(
     return frozenset(named)
 
 
+@without_locals
 def validated(
     type_name: str, data: object, *, allow_short: bool = True, public_fields: Iterable[str] | None = None
 ) -> dict[str, Any]:
