@@ -32,6 +32,7 @@ nitpick_ignore = [
     ("py:class", f"sealflow.{name}")
     for name in (
         "audit.AuditLog",
+        "model.contents.Contents",
         "resolver.chain.Chain",
         "resolver.provider_source.ProviderSource",
     )

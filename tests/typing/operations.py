@@ -14,6 +14,7 @@ from sealflow.operations import (
     Migrated,
     OnExisting,
     Progress,
+    Project,
     Reencrypted,
     Settings,
     StoreKeys,
@@ -22,6 +23,7 @@ from sealflow.operations import (
     examine_config,
     export_bundle,
     find_old_copies,
+    find_project,
     import_bundle,
     key_status,
     migrate_store,
@@ -65,3 +67,8 @@ def use_moves(service: SecretService, settings: Settings, path: Path, passphrase
     copies = (*find_old_copies(settings), *remove_old_copies(settings))
     count = export_bundle(service, path, passphrase, ["a"])
     return moved.secrets + len(taken.created) + len(copies) + count + len(list(read_audit(settings, "a")))
+
+
+def use_projects(folder: Path) -> Settings:
+    project: Project = find_project(folder)
+    return Settings.load(project=project)

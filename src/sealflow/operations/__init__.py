@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         verify_backup,
     )
     from sealflow.operations.trail import AuditCheck, read_audit, verify_audit
+    from sealflow.project import Project, find_project
     from sealflow.settings import Settings
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "Migrated",
     "OnExisting",
     "Progress",
+    "Project",
     "Reencrypted",
     "Settings",
     "StoreKeys",
@@ -43,6 +45,7 @@ __all__ = [
     "examine_config",
     "export_bundle",
     "find_old_copies",
+    "find_project",
     "import_bundle",
     "key_status",
     "migrate_store",
@@ -62,6 +65,7 @@ _MODULES = {
     "Migrated": "sealflow.operations.migrate",
     "OnExisting": "sealflow.operations.bundle",
     "Progress": "sealflow.operations.keys",
+    "Project": "sealflow.project",
     "Reencrypted": "sealflow.operations.keys",
     "Settings": "sealflow.settings",
     "StoreKeys": "sealflow.operations.keys",
@@ -70,6 +74,7 @@ _MODULES = {
     "examine_config": "sealflow.operations.doctor",
     "export_bundle": "sealflow.operations.bundle",
     "find_old_copies": "sealflow.operations.old_copies",
+    "find_project": "sealflow.project",
     "import_bundle": "sealflow.operations.bundle",
     "key_status": "sealflow.operations.tasks",
     "migrate_store": "sealflow.operations.tasks",
