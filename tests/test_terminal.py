@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from conftest import Result
+from sealflow.cli.completion import complete_secrets
 from sealflow.cli.terminal import clean
 from sealflow.crypto.master_key import MasterKey
 from sealflow.wording import printable, quoted
@@ -63,6 +64,23 @@ def test_a_planted_record_steers_no_terminal(planted, command, options):
     assert_harmless(planted(*command, *options))
 
 
+def test_a_planted_name_is_not_completed(planted, monkeypatch):
+    assert (
+        planted(
+            "secret",
+            "create",
+            "apple",
+            "--type",
+            "api_key",
+            "--from-json",
+            "-",
+            stdin='{"value": "v-of-apple"}',
+        ).code
+        == 0
+    )
+    assert [item.value for item in complete_secrets(None, None, "a")] == ["apple"]
+
+
 def test_json_of_planted_data_is_valid_and_equal(planted):
     found = json.loads(planted("secret", "list", "--json").out)
     assert found[0]["description"] == f"d{STEERING}"
@@ -72,8 +90,8 @@ def test_json_of_planted_data_is_valid_and_equal(planted):
 @pytest.mark.parametrize("options", [(), ("--json",)], ids=["text", "json"])
 @pytest.mark.parametrize(
     "command",
-    [("audit",), ("audit", "--verify"), ("secret", "usage", "a"), ("doctor",)],
-    ids=["audit", "audit --verify", "secret usage", "doctor"],
+    [("audit",), ("audit", "--since", "1h"), ("audit", "--verify"), ("secret", "usage", "a"), ("doctor",)],
+    ids=["audit", "audit --since", "audit --verify", "secret usage", "doctor"],
 )
 def test_a_planted_audit_line_steers_no_terminal(cli, one_secret, command, options):
     line = {
@@ -90,7 +108,9 @@ def test_a_planted_audit_line_steers_no_terminal(cli, one_secret, command, optio
 
 
 @pytest.mark.parametrize("options", [(), ("--json",)], ids=["text", "json"])
-@pytest.mark.parametrize("command", [("store", "status"), ("doctor",), ("secret", "list"), ("key", "status")])
+@pytest.mark.parametrize(
+    "command", [("status",), ("store", "status"), ("doctor",), ("secret", "list"), ("key", "status")]
+)
 @pytest.mark.parametrize("field", ["store_id", "backend"])
 def test_a_planted_marker_steers_no_terminal(planted_files, command, options, field):
     marker = STORE / "store.json"
@@ -99,7 +119,18 @@ def test_a_planted_marker_steers_no_terminal(planted_files, command, options, fi
 
 
 @pytest.mark.parametrize("options", [(), ("--json",)], ids=["text", "json"])
-@pytest.mark.parametrize("command", [("store", "status"), ("doctor",), ("secret", "list")])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("store", "status"),
+        ("doctor",),
+        ("secret", "list"),
+        ("secret", "list", "--expiring", "9d"),
+        ("secret", "get", "a"),
+        ("secret", "history", "a"),
+    ],
+    ids=" ".join,
+)
 @pytest.mark.parametrize("field", ["name", "description", "tags", "created_at", "id", "type", "policy"])
 def test_a_planted_record_file_steers_no_terminal(planted_files, command, options, field):
     (record,) = (STORE / "records").glob("*.json")
@@ -225,6 +256,13 @@ def test_a_key_typed_into_a_workflow_is_not_printed(cli, one_secret, command, ki
     Path("w.json").write_text(KEYS_IN_WORKFLOWS[kind])
     result = cli(*command, "w.json")
     assert KEY[6:] not in result.out + result.err
+
+
+def test_a_key_in_a_url_is_not_in_the_saved_run(cli, one_secret, server):
+    Path("w.json").write_text(workflow(url=f"{server.url}/json?x={KEY}"))
+    result = cli("run", "w.json", "--json")
+    assert json.loads(result.out)["status"] == "completed"
+    assert KEY[6:] not in json.dumps(json.loads(result.out)["nodes"]["n"]["outputs"]["output"]["request"])
 
 
 def test_what_a_node_gave_is_the_same_in_json(cli):

@@ -7,7 +7,7 @@ import warnings
 import click
 from click.shell_completion import CompletionItem, ShellComplete, get_completion_class
 
-from sealflow.cli.terminal import echo_exactly
+from sealflow.cli.terminal import clean, echo_exactly
 
 _VARIABLE = "_SEALFLOW_COMPLETE"
 _MOST_NAMES = 500
@@ -32,16 +32,20 @@ def completion(shell: str) -> None:
 
 def complete_secrets(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return the names of secrets that begin with ``incomplete``. No key is read, and nothing is printed."""
+    from sealflow.model.names import is_name
     from sealflow.settings import Settings
     from sealflow.stores.select import open_registry
 
     warnings.simplefilter("ignore")
     try:
         with open_registry(Settings.load()) as registry:
-            found = [record for record in registry.find() if record.name.startswith(incomplete)]
+            # A shell puts a name into the command line as it is; a name of another form was planted.
+            found = [
+                item for item in registry.find() if is_name(item.name) and item.name.startswith(incomplete)
+            ]
     except Exception:  # noqa: BLE001 - a shell that completes is not the place for any error
         return []
-    return [CompletionItem(record.name, help=record.type) for record in found[:_MOST_NAMES]]
+    return [CompletionItem(item.name, help=clean(item.type)) for item in found[:_MOST_NAMES]]
 
 
 def complete_types(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:

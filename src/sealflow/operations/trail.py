@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sealflow.audit import FILE, AuditLog, Break, Event
+from sealflow.errors import attempt
 from sealflow.model import times
 from sealflow.settings import Settings
 from sealflow.stores.select import open_registry
@@ -30,10 +31,14 @@ def read_audit(
     ``execution``, ``node``, ``outcome``. No values. Needs no master key. Raises StoreUnavailableError where there is no store.
     """
     for item in _trail(settings).events():
-        if secret in (None, item.get("secret")) and (
-            since is None or times.from_text(str(item.get("time"))) >= since
-        ):
+        if secret in (None, item.get("secret")) and (since is None or _is_since(item, since)):
             yield {key: value for key, value in item.items() if key != "previous"}
+
+
+def _is_since(line: dict[str, Any], since: datetime) -> bool:
+    """Whether a line is that new. One whose time cannot be read is not ours, and is shown."""
+    moment, _ = attempt((ValueError,), times.from_text, str(line.get("time")))
+    return moment is None or moment >= since
 
 
 def verify_audit(settings: Settings) -> AuditCheck:
