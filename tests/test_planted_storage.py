@@ -6,9 +6,11 @@ import base64
 import json
 import os
 import shutil
+import signal
 import socket
 import sqlite3
 import stat
+import struct
 import time
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from sealflow.settings import Settings
 from sealflow.stores.documents import parse, read_object
 from sealflow.stores.folder import Folder
 from sealflow.stores.select import open_registry
+from sealflow.stores.sqlite_connections import Database
 
 WORKFLOW = "sealflow: 1\nname: w\nnodes:\n  n:\n    type: transform\n    config: {expression: '`\"{{secrets.a.value}}\"`'}\n"
 COMMANDS = [
@@ -261,6 +264,80 @@ def test_no_command_touches_anything_outside(cli, world, key, plant, configured,
         assert "internal error" not in done.err, (command, done.err)
         if done.code and command[0] not in ("doctor", "check"):
             assert done.err.startswith("sealflow: ") or done.out, (command, done.err)
+
+
+_MILLION = (
+    "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 100000) SELECT max(x) FROM n"
+)
+
+
+def btree_bomb(database: Path, table: str) -> None:
+    """Make the root of a table seven levels of pages, each of 400 branches that all lead to the page below."""
+
+    def interior(child: int) -> bytes:
+        cells = [size - 5 * (number + 1) for number in range(400)]
+        header = struct.pack(">BHHHBI", 5, 0, 400, cells[-1], 0, child)
+        body = bytearray((header + b"".join(struct.pack(">H", cell) for cell in cells)).ljust(size, b"\0"))
+        for cell in cells:
+            body[cell : cell + 5] = struct.pack(">IB", child, 1)
+        return bytes(body)
+
+    with sqlite3.connect(database) as connection:
+        (root,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+    connection.close()
+    content = bytearray(database.read_bytes())
+    (size,) = struct.unpack(">H", content[16:18])
+    content += content[(root - 1) * size : root * size]
+    for _ in range(7):
+        content += interior(len(content) // size)
+    content[(root - 1) * size : root * size] = interior(len(content) // size)
+    content[28:32] = struct.pack(">I", len(content) // size)
+    content[92:96] = content[24:28]
+    database.write_bytes(content)
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("table", ["store", "secrets", "deks", "keks", "key_wraps"])
+def test_a_small_database_with_endless_tables_ends_every_command_at_once(cli, world, key, table, monkeypatch):
+    btree_bomb(world.store / "secrets.db", table)
+    monkeypatch.chdir(world.clone)
+    monkeypatch.setenv("WORKFLOW_SECRETS_MASTER_KEY", key.to_text())
+    for command in COMMANDS:
+        begin = time.process_time()
+        done = cli(*command, stdin='{"value": "a value of ours"}')
+        assert time.process_time() - begin < 3, command
+        assert done.code in (0, 1), (command, done.err)
+        assert "internal error" not in done.err, (command, done.err)
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_the_doctor_reports_an_endless_table(cli, world, key, monkeypatch):
+    btree_bomb(world.store / "secrets.db", "store")
+    monkeypatch.chdir(world.clone)
+    monkeypatch.setenv("WORKFLOW_SECRETS_MASTER_KEY", key.to_text())
+    done = cli("doctor")
+    assert done.code == 1
+    assert "secrets.db" in done.out
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_a_signal_ends_a_query_as_a_signal_and_not_as_damage(world):
+    database = Database(world.store)
+    connection = database.connect()
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+        with pytest.raises(KeyboardInterrupt):
+            try:
+                while True:
+                    connection.restart()
+                    connection.execute(_MILLION).fetchall()
+            except sqlite3.OperationalError as error:
+                database.raise_for(error)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        connection.close()
 
 
 def fresh(world: World, key: MasterKey) -> dict[str, str]:

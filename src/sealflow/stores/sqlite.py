@@ -19,6 +19,7 @@ from sealflow.errors import DamagedRecordError, StoreError, StoreUnavailableErro
 from sealflow.model import times
 from sealflow.model.stored import KeyringDocument, StoredRecord, StoredSecret
 from sealflow.stores import private_files
+from sealflow.stores.bounds import BoundedConnection
 from sealflow.stores.documents import parse
 from sealflow.stores.registry import RegistryTransaction, SecretRegistry, Snapshot
 from sealflow.stores.schema import SCHEMA_VERSION, migrate
@@ -34,7 +35,7 @@ _RECORD = (
     "v.record FROM secrets s JOIN versions v ON v.secret_id = s.id WHERE s.name = ? AND s.deleted_at IS NULL "
 )
 _READ_NEWEST = _RECORD + "ORDER BY v.version DESC LIMIT 1"
-_READ_VERSION = _RECORD + "AND v.version = ?"
+_READ_VERSION = _RECORD + "AND v.version = ? LIMIT 1"
 _NEWEST = (
     f"SELECT s.id, s.name, s.description, {_TAGS}, s.created_at, s.updated_at, v.version, v.type, v.policy, %s "
     "FROM secrets s JOIN versions v ON v.secret_id = s.id "
@@ -92,7 +93,7 @@ class SqliteStore(SecretRegistry):
                 with store._writer.transaction() as connection:
                     migrate(connection)
             store.schema_version = SCHEMA_VERSION
-            rows = store._rows("SELECT store_id FROM store")
+            rows = store._rows("SELECT store_id FROM store LIMIT 1")
             if not rows or not isinstance(rows[0][0], str):
                 raise DamagedRecordError(f"{store._database.path} is not a store of sealflow", hint=_HINT)
             store.store_id = rows[0][0]
@@ -139,7 +140,7 @@ class SqliteStore(SecretRegistry):
             try:
                 connection.execute("BEGIN")
                 keyring = parse(self._database.path, _HINT, read_keyring, connection)
-                names = [name for (name,) in connection.execute("SELECT name FROM secrets ORDER BY name")]
+                names = [name for (name,) in connection.fetch("SELECT name FROM secrets ORDER BY name")]
                 found = (load_secret(connection, name) for name in names)
                 yield Snapshot(keyring, (secret for secret in found if secret is not None))
             finally:
@@ -169,7 +170,7 @@ class SqliteStore(SecretRegistry):
 
     def _rows(self, query: str, values: Iterable[Any] = ()) -> list[Any]:
         with self._reader as connection:
-            return connection.execute(query, tuple(values)).fetchall()
+            return connection.fetch(query, values)
 
     def _make(self, store_id: str, keyring: KeyringDocument) -> None:
         folder = self._database.folder
@@ -179,7 +180,7 @@ class SqliteStore(SecretRegistry):
             os.close(folder.create(_DRAFT))
         except OSError as error:
             private_files.raise_for(error, self.path / _DRAFT, "made")
-        connection = sqlite3.connect(self.path / _DRAFT, isolation_level=None)
+        connection = sqlite3.connect(self.path / _DRAFT, isolation_level=None, factory=BoundedConnection)
         try:
             set_log(connection, self._database.path)
             connection.execute("BEGIN IMMEDIATE")
@@ -195,7 +196,7 @@ class SqliteStore(SecretRegistry):
 
 
 @contextmanager
-def _one_moment(connection: sqlite3.Connection) -> Iterator[None]:
+def _one_moment(connection: BoundedConnection) -> Iterator[None]:
     """Read in one transaction, so that several queries see the same state."""
     connection.execute("BEGIN")
     try:

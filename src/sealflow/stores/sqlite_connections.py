@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from sealflow.errors import DamagedRecordError, StoreFullError, StoreUnavailableError
+from sealflow.stores.bounds import BoundedConnection
 from sealflow.stores.folder import Folder
 from sealflow.stores.lock import StoreLock
 from sealflow.stores.schema import APPLICATION_ID, check_schema
@@ -42,6 +43,7 @@ class Database:
         self.pid = os.getpid()
         self.closed = False
         self._inode = 0
+        self._exhausted = threading.Event()
         self.look_again_at = 0.0
 
     def check_usable(self) -> None:
@@ -86,7 +88,7 @@ class Database:
                 with suppress(FileNotFoundError), self.folder.descriptor() as directory:
                     os.chmod(name, 0o600, dir_fd=directory)
 
-    def connect(self) -> sqlite3.Connection:
+    def connect(self) -> BoundedConnection:
         """Open a connection, with everything checked and set.
 
         The file is never opened by us: closing it again would drop the locks of every connection that this process has
@@ -102,8 +104,10 @@ class Database:
             isolation_level=None,
             check_same_thread=False,
             cached_statements=64,
+            factory=BoundedConnection,
         )
         try:
+            connection.bound(self.path, self.folder.path / LOG, exhausted=self._exhausted)
             _confine(connection)
             self._check_content(connection)
             self._set(connection)
@@ -125,6 +129,13 @@ class Database:
         """Raise the StoreError that an error of SQLite means."""
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         said = str(error)
+        if code == sqlite3.SQLITE_INTERRUPT:
+            if not self._exhausted.is_set():
+                raise KeyboardInterrupt from None  # SQLite swallows it
+            raise DamagedRecordError(
+                f"{self.path} is damaged (reading it takes more work than a store of its size needs)",
+                hint="Restore it from a backup",
+            ) from None
         if code == sqlite3.SQLITE_FULL:
             raise StoreFullError(
                 f"{self.path}: {said}",
@@ -173,9 +184,9 @@ class Reader:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._mutex = threading.Lock()
-        self._connection: sqlite3.Connection | None = None
+        self._connection: BoundedConnection | None = None
 
-    def __enter__(self) -> sqlite3.Connection:
+    def __enter__(self) -> BoundedConnection:
         database = self._database
         if database.closed or database.pid != os.getpid() or time.monotonic() >= database.look_again_at:
             database.check_usable()
@@ -189,6 +200,7 @@ class Reader:
             if isinstance(error, sqlite3.Error):
                 database.raise_for(error)
             raise
+        self._connection.restart()
         return self._connection
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
@@ -220,10 +232,10 @@ class Writer:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._lock = StoreLock(database.folder)
-        self.connection: sqlite3.Connection | None = None
+        self.connection: BoundedConnection | None = None
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self) -> Iterator[BoundedConnection]:
         """Hold the lock over a transaction and the checkpoint behind it."""
         database = self._database
         database.check_usable()
@@ -236,6 +248,7 @@ class Writer:
             try:
                 if self.connection is None:
                     self.connection = database.connect()
+                self.connection.restart()
                 self.connection.execute("BEGIN IMMEDIATE")
                 try:
                     database.check_schema(self.connection)  # again: a trigger made since would run now

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from itertools import product
 from typing import Any
 
@@ -14,6 +13,7 @@ from sealflow.model.stored import (
     StoredSecret,
     StoredVersion,
 )
+from sealflow.stores.bounds import BoundedConnection
 from sealflow.stores.documents import read_dek, read_kek, read_wrap
 
 _RECORD_TYPES = frozenset(
@@ -26,13 +26,15 @@ _RECORD_TYPES = frozenset(
 class SqliteTransaction:
     """RegistryTransaction on the writer's connection."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: BoundedConnection) -> None:
         self._connection = connection
 
     def load(self, name: str) -> StoredSecret | None:
+        self._connection.restart()
         return load_secret(self._connection, name)
 
     def save(self, secret: StoredSecret) -> None:
+        self._connection.restart()
         run = self._connection.execute
         header = (
             secret.id,
@@ -67,6 +69,7 @@ class SqliteTransaction:
         self._connection.execute("DELETE FROM secrets WHERE name = ?", (name,))
 
     def save_keyring(self, document: KeyringDocument) -> None:
+        self._connection.restart()
         for statement in ("DELETE FROM key_wraps", "DELETE FROM deks", "DELETE FROM keks"):
             self._connection.execute(statement)
         self._connection.executemany("INSERT INTO deks VALUES (?, ?, ?)", document.deks)
@@ -80,11 +83,11 @@ class SqliteTransaction:
         self._connection.executemany("INSERT INTO key_wraps VALUES (?, ?, ?)", document.wraps)
 
 
-def read_keyring(connection: sqlite3.Connection) -> KeyringDocument:
+def read_keyring(connection: BoundedConnection) -> KeyringDocument:
     """Return the keyring; to be called through ``parse``."""
-    deks = connection.execute("SELECT dek_id, state, created_at FROM deks ORDER BY created_at, dek_id")
-    wraps = connection.execute("SELECT dek_id, kek_id, wrapped FROM key_wraps ORDER BY dek_id, kek_id")
-    keks = connection.execute("SELECT kek_id, kind, params, created_at FROM keks ORDER BY created_at, kek_id")
+    deks = connection.fetch("SELECT dek_id, state, created_at FROM deks ORDER BY created_at, dek_id")
+    wraps = connection.fetch("SELECT dek_id, kek_id, wrapped FROM key_wraps ORDER BY dek_id, kek_id")
+    keks = connection.fetch("SELECT kek_id, kind, params, created_at FROM keks ORDER BY created_at, kek_id")
     return KeyringDocument(
         tuple(read_dek(*row) for row in deks),
         tuple(read_wrap(*row) for row in wraps),
@@ -103,20 +106,18 @@ def read_record(row: Any) -> StoredRecord:
     return StoredRecord._make((*row[:3], () if tags is None else tuple(sorted(tags.split("\x1f"))), *row[4:]))
 
 
-def load_secret(connection: sqlite3.Connection, name: str) -> StoredSecret | None:
+def load_secret(connection: BoundedConnection, name: str) -> StoredSecret | None:
     header = connection.execute(
         "SELECT id, name, description, created_at, updated_at, deleted_at FROM secrets WHERE name = ?",
         (name,),
     ).fetchone()
     if header is None:
         return None
-    tags = connection.execute(
-        "SELECT tag FROM tags WHERE secret_id = ? ORDER BY tag", (header[0],)
-    ).fetchall()
-    versions = connection.execute(
+    tags = connection.fetch("SELECT tag FROM tags WHERE secret_id = ? ORDER BY tag", (header[0],))
+    versions = connection.fetch(
         "SELECT version, type, policy, created_at, record FROM versions WHERE secret_id = ? ORDER BY version",
         (header[0],),
-    ).fetchall()
+    )
     if not versions:
         raise DamagedRecordError(
             f"the secret {name!r} has no version", hint="Restore it from a backup", secret=name
