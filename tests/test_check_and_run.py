@@ -255,6 +255,26 @@ def test_an_interrupted_run_ends_as_cancelled(store, own_world, server):
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_ends_a_run_whose_node_blocks_the_loop(own_world, number):
+    (own_world / "blocking_it.py").write_text(
+        "import pathlib, time\nasync def block():\n    pathlib.Path('begun').touch()\n    time.sleep(300)\n"
+    )
+    path = own_world / "w.yaml"
+    path.write_text(
+        "sealflow: 1\nname: w\nnodes:\n  a: {type: function, config: {call: 'blocking_it:block'}}\n"
+    )
+    process = subprocess.Popen([sys.executable, "-m", "sealflow", "run", str(path)], stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while not (own_world / "begun").exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    while process.poll() is None and time.monotonic() < deadline:
+        process.send_signal(number)
+        time.sleep(0.1)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == -number, said
+
+
 CUSTOM = """
 from pydantic import SecretStr
 from sealflow import BaseNode, NodeConfig, register_node

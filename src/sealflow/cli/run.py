@@ -146,11 +146,7 @@ def _execute(
 
     async def execute(resolver: Resolver) -> Execution:
         cancel = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            with contextlib.suppress(ValueError, NotImplementedError):  # not in the main thread
-                loop.add_signal_handler(number, cancel.set)
-        with _progress(workflow, quiet=quiet) as on_change:
+        with _cancelled_by_signals(cancel), _progress(workflow, quiet=quiet) as on_change:
             async with resolver:
                 return await run_workflow(
                     workflow, inputs, resolver=resolver, cancel=cancel, on_change=on_change, **limits
@@ -160,6 +156,29 @@ def _execute(
         return asyncio.run(execute(Resolver(None)))  # nothing to open
     with opened_resolver(config, beside=beside) as resolver:
         return asyncio.run(execute(resolver))
+
+
+@contextlib.contextmanager
+def _cancelled_by_signals(cancel: asyncio.Event) -> Iterator[None]:
+    """Set ``cancel`` at the first SIGINT or SIGTERM; the second ends the process at once, whatever a node does.
+
+    Not ``loop.add_signal_handler``: what it calls waits for the loop, which a node may block.
+    """
+    loop = asyncio.get_running_loop()
+
+    def stop(number: int, _: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        loop.call_soon_threadsafe(cancel.set)
+
+    before = {}
+    with contextlib.suppress(ValueError):  # not in the main thread
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

@@ -19,9 +19,15 @@ from sealflow.wording import UNPRINTABLE, printed
 _MOST_ITEMS = 3_000_000
 """Items of one output: a structure that refers to itself many times over would never end."""
 
+_MOST_CHARACTERS = 100_000_000
+"""Characters of one output, each string counted as often as it occurs."""
+
 _MOST_BITS = 14_000
 """Bits of the longest integer; Python refuses to write more than 4,300 digits."""
 
+_END = object()
+_TEXT = (str, bytes)
+_CONTAINERS = (list, dict, tuple, Mapping)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -121,33 +127,41 @@ def json_text(data: Any, indent: int | None = 2) -> str:
     return _SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
-def check_data(value: Any, what: str) -> None:
+def check_data(value: Any, what: str, *, max_items: int = _MOST_ITEMS) -> None:
     """Raise WorkflowError where data cannot be passed on and saved: it is too deep, cyclic, too much, or not printable."""
-    waiting: list[tuple[Any, int]] = [(value, 0)]
-    seen = 0
+    levels = [iter([value])]
+    seen = characters = 0
     problem = None
-    while waiting and problem is None:
-        item, depth = waiting.pop()
+    while levels and problem is None:
+        item = next(levels[-1], _END)
         seen += 1
-        if isinstance(item, str | float | bytes | None):
-            continue
-        if isinstance(item, Mapping | list | tuple):
+        if item is _END:
+            levels.pop()
+        elif isinstance(item, _TEXT):
+            characters += len(item)
+        elif isinstance(item, _CONTAINERS):
             problem, parts = _parts(item)
-            waiting += [(part, depth + 1) for part in parts]
-            if depth > MAX_DEPTH:
-                problem = f"contains itself or is nested more than {MAX_DEPTH} levels deep"
-            elif len(waiting) + seen > _MOST_ITEMS:
-                problem = f"holds more than {_MOST_ITEMS:,} items"
-        elif isinstance(item, int) and item.bit_length() > _MOST_BITS:
-            problem = (
-                f"holds an integer of {item.bit_length():,} bits, which is too long to be written in decimal"
-            )
-        elif printed(item).startswith(UNPRINTABLE):
-            problem = f"holds an object that {printed(item)[1:-1]}"
+            levels.append(iter(parts))
+        elif item is not None and not isinstance(item, float):
+            problem = _scalar_problem(item)
+        if len(levels) > MAX_DEPTH + 2:
+            problem = f"contains itself or is nested more than {MAX_DEPTH} levels deep"
+        elif seen > max_items:
+            problem = f"holds more than {max_items:,} items"
+        elif characters > _MOST_CHARACTERS:
+            problem = f"holds more than {_MOST_CHARACTERS:,} characters"
     if problem is not None:
         raise WorkflowError(
             f"{what} {problem}", hint="Give JSON-like data: strings, numbers, lists and mappings"
         )
+
+
+def _scalar_problem(item: Any) -> str | None:
+    if isinstance(item, int):
+        bits = item.bit_length()
+        too_long = f"holds an integer of {bits:,} bits, which is too long to be written in decimal"
+        return too_long if bits > _MOST_BITS else None
+    return f"holds an object that {printed(item)[1:-1]}" if printed(item).startswith(UNPRINTABLE) else None
 
 
 def _parts(container: Any) -> tuple[str | None, list[Any]]:

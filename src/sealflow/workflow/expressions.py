@@ -7,10 +7,13 @@ from typing import Any
 
 from sealflow.errors import WorkflowError
 from sealflow.wording import closest, shown
+from sealflow.workflow.execution import check_data
 
 MAX_LENGTH = 8_000
 MAX_BRACKETS = 400
 MAX_LEVELS = 50
+MAX_FOUND = 1_000_000
+"""Items that an expression finds, each counted as often as it occurs: 60 times [@,@] is 80 characters."""
 
 _BRACKET = re.compile(r"'(?:[^'\\]|\\.)*+'?|`(?:[^`\\]|\\.)*+`?|\"(?:[^\"\\]|\\.)*+\"?|[\[\](){}]", re.DOTALL)
 
@@ -36,18 +39,29 @@ def check_expression(expression: str) -> str:
 def search(expression: str, data: Any, *, what: str, path: str) -> Any:
     """Return what a checked expression finds in ``data``; None where it finds nothing.
 
-    ``what`` and ``path`` name the expression in a message. Raises WorkflowError where it does not fit the data.
+    ``what`` and ``path`` name the expression in a message. Raises WorkflowError where it does not fit the data, and
+    where it needs or finds too much.
     """
     import jmespath
-    from jmespath.exceptions import JMESPathError, JMESPathTypeError
+    from jmespath.exceptions import JMESPathTypeError
+
+    from sealflow.workflow.interpreter import BoundedInterpreter, TooMuchWorkError
 
     try:
-        return jmespath.search(expression, data)
+        found = BoundedInterpreter().visit(jmespath.compile(expression).parsed, data)
+    except TooMuchWorkError:
+        raise WorkflowError(
+            f"{what} makes too much work", hint="Write a simpler one, or give it less data", path=path
+        ) from None
     except JMESPathTypeError as error:
         expected = " or ".join(map(str, error.expected_types))
         problem = f"the function {error.function_name}() takes {expected}, and was given {error.actual_type}"
-    except (JMESPathError, RecursionError) as error:
+    # The library lets errors of Python through: 'a' < `1`, contains('a', `1`), ceil(`1e999`).
+    except (ValueError, TypeError, ArithmeticError, RecursionError) as error:
         problem = type(error).__name__
+    else:
+        check_data(found, f"what {what} finds", max_items=MAX_FOUND)
+        return found
     raise WorkflowError(
         f"{what} does not fit its input ({problem})", hint="Look at the input's shape", path=path
     )
