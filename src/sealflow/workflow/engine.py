@@ -285,15 +285,28 @@ class _Run:
         items = each.find_items(inputs)
         slots = asyncio.Semaphore(each.concurrency)
 
+        ended = False
+
         async def one(number: int, item: Any) -> Outputs:
+            nonlocal ended
             async with slots:
+                if ended:  # an item before this one failed, and its error has not reached the others yet
+                    return Outputs()
                 try:
-                    outputs = await self._tried(node, run, {**inputs, DEFAULT_INPUT: copied(item)})
+                    outputs, problem = (
+                        await self._tried(node, run, {**inputs, DEFAULT_INPUT: copied(item)}),
+                        None,
+                    )
                 except SystemExit as error:  # out of a task it would end the program
-                    outputs, problem = None, _describe(error, node)
-            if outputs is None:
+                    outputs, problem = Outputs(), _describe(error, node)
+                except Exception:
+                    ended = each.on_error == "fail"
+                    raise
+                gave_error = problem is not None or isinstance(outputs.get(ERROR_PORT), Mapping)
+                ended = ended or (gave_error and each.on_error == "fail")
+            if problem is not None:
                 raise WorkflowError(problem["message"], hint="Let the function return, or raise an error")
-            if each.on_error == "fail" and isinstance(outputs.get(ERROR_PORT), Mapping):
+            if gave_error and each.on_error == "fail":
                 raise _ItemError({"item": number, **outputs[ERROR_PORT]})
             return outputs
 
