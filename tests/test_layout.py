@@ -14,6 +14,7 @@ SOURCE = ROOT / "src" / "sealflow"
 
 LAZY = {
     "sealflow.model.types": "pydantic takes 100 ms to import: reading and listing do without it",
+    "sealflow.workflow.interpreter": "it subclasses jmespath's, which workflows without expressions do without",
     "sealflow.workflow.nodes.http_session": "it is the one module that imports aiohttp, when a request is sent",
 }
 """Our own modules that may be imported inside a function, outside the command line, and why."""

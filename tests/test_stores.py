@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import sealflow
 from sealflow import (
     DamagedRecordError,
     SettingsError,
@@ -353,7 +354,8 @@ def test_a_read_only_store_is_read_and_not_written(tmp_path, key, backend, monke
         service.create_secret("a", "api_key", {"value": "vvvv"})
     read_only(tmp_path / "s", monkeypatch)
     with open_service(tmp_path / "s", backend, key) as service:
-        assert service.get_secret("a").data == {"value": "vvvv"}
+        with pytest.warns(sealflow.AuditWarning, match="read-only"):
+            assert service.get_secret("a").data == {"value": "vvvv"}
         assert access_of(service).registry.status().read_only
         with pytest.raises(StoreUnavailableError, match="read-only"):
             service.update_secret("a", {"value": "wwww"})
