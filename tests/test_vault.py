@@ -5,6 +5,7 @@ import json
 import logging
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -58,7 +59,7 @@ async def make(monkeypatch):
             attempts=attempts,
             **{"address": address, "path": "apps/{name}", "login": login, **options},
         )
-        made.append(make_provider(settings, service, "a test"))
+        made.append(make_provider(settings, service, Path("a-test.toml")))
         made[-1].settings = settings
         return made[-1]
 
