@@ -319,6 +319,7 @@ def test_hosts_widened_in_the_database_are_refused(service, tmp_path, canary, ke
 # --- streams ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_stream_is_masked_across_the_borders_of_its_pieces(canary):
     chance = random.Random(7)
     for number in range(300):
@@ -344,6 +345,7 @@ def test_a_stream_is_masked_across_the_borders_of_its_pieces(canary):
             assert cleaned + stream.finish() == "§§***§§***", (number, alphabet, len(value))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "value", ["w" * 300_000, "".join(random.Random(1).choices('abcdefgh+/\n"', k=200_000))]
 )

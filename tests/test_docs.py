@@ -31,6 +31,7 @@ def name(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "page",
     [
@@ -85,6 +86,7 @@ WITH_A_STORE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", WITH_A_STORE, ids=name)
 def test_what_a_page_shows_works_from_a_folder_inside_the_project(page, own_world):
     """From the line after ``sealflow init`` on; a file of the project's folder is then named ``../FILE``."""

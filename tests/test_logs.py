@@ -233,6 +233,7 @@ class Leaver(BaseNode):
         await asyncio.to_thread(self.stop.wait, 60)
 
 
+@pytest.mark.slow
 async def test_50_runs_with_threads_that_outlive_them_log_no_value(service, canary, heard, caplog):
     caplog.set_level(logging.DEBUG)
     Leaver.stop, Leaver.left = threading.Event(), []

@@ -78,6 +78,7 @@ def test_a_passphrase_opens_what_it_made(tmp_path, monkeypatch):
         open_service(tmp_path / "s")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [

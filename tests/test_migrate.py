@@ -168,6 +168,7 @@ def test_a_bundle_goes_to_an_environment_with_another_key(filled, tmp_path):
             assert theirs.version == 1
 
 
+@pytest.mark.slow
 def test_names_in_use_are_refused_skipped_or_updated(filled, tmp_path):
     export_bundle(filled, tmp_path / "bundle", PHRASE, ["a"])
     with open_service(tmp_path / "other", master_key=MasterKey.generate()) as other:

@@ -38,6 +38,7 @@ def leak(own_world, store_key, canary):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "body",
     [

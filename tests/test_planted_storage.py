@@ -247,6 +247,7 @@ IDS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("configured", [False, True], ids=["without the key", "with the key"])
 @pytest.mark.parametrize(("backend", "plant"), IDS, indirect=["backend"])
 def test_no_command_touches_anything_outside(cli, world, key, plant, configured, monkeypatch):
@@ -296,6 +297,7 @@ def btree_bomb(database: Path, table: str) -> None:
     database.write_bytes(content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("table", ["store", "secrets", "deks", "keks", "key_wraps"])
 def test_a_small_database_with_endless_tables_ends_every_command_at_once(cli, world, key, table, monkeypatch):

@@ -49,6 +49,7 @@ def run_pytest(folder, *options):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.value_files("test_mine.py")
 def test_the_fixtures_give_a_store_and_run_workflows(own_world):
     (own_world / "w.yaml").write_text(WORKFLOW)

@@ -145,6 +145,7 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_store(tmp_path, key, backe
             service.update_secret("a", {"value": "value-0"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o777])
 def test_everything_is_private_under_any_umask_at_every_moment(tmp_path, key, backend, umask):
     path = tmp_path / "deep" / "er" / "s"

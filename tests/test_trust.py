@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import sealflow
+from killing import without_coverage
 from sealflow import TrustError, Workflow, run_workflow
 from sealflow.errors import SettingsError
 from sealflow.trust import (
@@ -573,11 +574,16 @@ print(message[-150:])
 
 def measured(path):
     done = subprocess.run(
-        [sys.executable, "-c", MEASURE, str(path)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", MEASURE, str(path)],
+        env=without_coverage(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_bomb_is_refused_at_once_with_its_place(folder, name):
     (folder / name).write_text(BOMBS[name])
@@ -656,6 +662,7 @@ nodes:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "program",
     [["-m", "sealflow"], ["-c", "from sealflow.cli.main import main; main()"]],
