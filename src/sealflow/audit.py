@@ -89,10 +89,11 @@ class AuditLog:
     def record(self, event: Event, *, now: bool = False) -> None:
         """Take an event; ``now`` writes it at once, with all that waits.
 
-        The first one warns (AuditWarning) where the trail is on a read-only mount. Raises AuditError where it must be
-        written and cannot.
+        Warns once (AuditWarning) where the trail is on a read-only mount; this is looked at before each batch, because
+        every read of a secret comes here. Raises AuditError where the trail must be written and cannot.
         """
-        if not self.required and not self._failed and not os.access(self.path.parent, os.W_OK):
+        begins_batch = not self._waiting and not self.required and not self._failed
+        if begins_batch and not os.access(self.path.parent, os.W_OK):
             self._failed = True
             warnings.warn(
                 f"{self.path.parent} is read-only: what is done with secrets here is not written into the audit trail "

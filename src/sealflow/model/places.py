@@ -128,21 +128,18 @@ def _substituted(config: Any, value_of: ValueOf, place: Place, data_of: DataOf |
 
 def _substituted_text(text: str, value_of: ValueOf, place: Place, data_of: DataOf | None) -> Any:
     parts = parsed_at(text, place).parts
-    values = [_value(part, value_of, place, data_of) for part in parts]
-    if len(parts) == 1:
-        return values[0]
-    return "".join(
-        inserted(part, value, place) if isinstance(part, Reference) else inserted_data(part, value, place)
-        for part, value in zip(parts, values, strict=True)
-    )
-
-
-def _value(part: str | Reference | DataPath, value_of: ValueOf, place: Place, data_of: DataOf | None) -> Any:
-    if isinstance(part, Reference):
-        return value_of(part, place)
-    if isinstance(part, DataPath):
-        return part.written if data_of is None else data_of(part, place)
-    return part
+    alone = len(parts) == 1
+    pieces: list[Any] = []
+    for part in parts:
+        if isinstance(part, str):
+            pieces.append(part)
+        elif isinstance(part, Reference):
+            value = value_of(part, place)
+            pieces.append(value if alone else inserted(part, value, place))
+        else:
+            value = part.written if data_of is None else data_of(part, place)
+            pieces.append(value if alone else inserted_data(part, value, place))
+    return pieces[0] if alone else "".join(pieces)
 
 
 def inserted_data(part: str | DataPath, value: Any, place: Place) -> str:

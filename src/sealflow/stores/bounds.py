@@ -26,6 +26,7 @@ _MAX_STEPS = 500_000_000
 """A file with holes may look as large as it likes."""
 
 _BASE_BYTES = 1 << 20
+_SIZED = (str, bytes)
 
 
 class BoundedConnection(sqlite3.Connection):
@@ -52,7 +53,7 @@ class BoundedConnection(sqlite3.Connection):
         rows = []
         left = _BASE_BYTES + 2 * self._size()
         for row in self.execute(query, tuple(values)):
-            left -= 8 + sum([len(value) for value in row if isinstance(value, str | bytes)])
+            left -= 8 + sum([len(value) for value in row if isinstance(value, _SIZED)])
             if left < 0:
                 raise DamagedRecordError(
                     f"{self._files[0]} is damaged (its tables give more than it can hold)",
