@@ -7,8 +7,9 @@ from just before it runs until just after. What ``__all__`` names here and in ``
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
+
+from sealflow.lazy import load_name
 
 __version__ = "0.1.0"
 
@@ -236,11 +237,7 @@ _MODULES = {
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used, so that a command pays only for what it needs."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_MODULES[name]), name)
-    globals()[name] = value
-    return value
+    return load_name(__name__, _MODULES, name)
 
 
 def __dir__() -> list[str]:

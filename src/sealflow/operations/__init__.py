@@ -5,8 +5,9 @@ The command line calls these functions. Each is imported when it is first used.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
+
+from sealflow.lazy import load_name
 
 if TYPE_CHECKING:
     from sealflow.audit import Break
@@ -88,11 +89,7 @@ _MODULES = {
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used, so that a command pays only for what it needs."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_MODULES[name]), name)
-    globals()[name] = value
-    return value
+    return load_name(__name__, _MODULES, name)
 
 
 def __dir__() -> list[str]:

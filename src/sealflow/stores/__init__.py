@@ -5,9 +5,9 @@ A store of your own needs only the names here; ``sealflow.testing.StoreContract`
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
+from sealflow.lazy import load_name
 from sealflow.model.stored import (
     Dek,
     DekState,
@@ -57,6 +57,4 @@ _LAZY = {"FileStore": "sealflow.stores.file", "SqliteStore": "sealflow.stores.sq
 
 def __getattr__(name: str) -> Any:
     """Import a backend when it is first used: where SQLite is missing, the file store still works."""
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_LAZY[name]), name)
+    return load_name(__name__, _LAZY, name)
