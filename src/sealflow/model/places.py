@@ -144,10 +144,9 @@ def _substituted_text(text: str, value_of: ValueOf, place: Place, data_of: DataO
 
 def inserted_data(part: str | DataPath, value: Any, place: Place) -> str:
     """Return a piece of data as part of a longer string: numbers and booleans as in JSON."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool | int | float):
-        return json.dumps(value)
+    text = _scalar_text(value)
+    if text is not None:
+        return text
     kind = "null" if value is None else "a list" if isinstance(value, list | tuple) else "a mapping"
     raise NodeConfigError(
         f"{part} is {kind}, and cannot be inserted into a longer string",
@@ -158,10 +157,9 @@ def inserted_data(part: str | DataPath, value: Any, place: Place) -> str:
 
 def inserted(reference: Reference, value: Any, place: Place) -> str:
     """Return a value as it appears inside a longer string: numbers and booleans as in JSON."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool | int | float):
-        return json.dumps(value)
+    text = _scalar_text(value)
+    if text is not None:
+        return text
     kind = "list" if isinstance(value, list) else "mapping"
     raise SecretValidationError(
         f"{reference} is a {kind} and cannot be part of a longer string",
@@ -170,6 +168,12 @@ def inserted(reference: Reference, value: Any, place: Place) -> str:
         field=reference.dotted,
         path=spelled_path(place) or None,
     )
+
+
+def _scalar_text(value: Any) -> str | None:
+    if isinstance(value, str):
+        return value
+    return json.dumps(value) if isinstance(value, bool | int | float) else None
 
 
 def place_of(path: str) -> Place:
