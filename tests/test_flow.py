@@ -187,6 +187,16 @@ async def test_a_file_outside_the_folder_is_refused(folder):
     assert "outside the folder" in execution.nodes["sub"].error["message"]
 
 
+@pytest.mark.parametrize("what", ["file", "folder"])
+async def test_a_file_that_others_may_write_to_is_refused(folder, what):
+    (folder / "deep").mkdir(mode=0o755)
+    (folder / "deep" / "inner.yaml").write_text(INNER)
+    (folder / "outer.yaml").write_text(OUTER.replace("inner.yaml", "deep/inner.yaml"))
+    (folder / "deep" / "inner.yaml" if what == "file" else folder / "deep").chmod(0o777)
+    execution = await run_workflow(Workflow.load(folder / "outer.yaml"), {"items": []})
+    assert "may write to" in execution.nodes["sub"].error["message"]
+
+
 def test_a_stranger_s_workflow_runs_no_other_file(folder):
     with pytest.raises(sealflow.TrustError):
         Workflow.load(folder / "outer.yaml", trusted=False)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
 from sealflow.errors import WorkflowError
+from sealflow.owners import find_writer
 from sealflow.workflow.node import BaseNode, NodeContext
 from sealflow.workflow.node_config import NodeConfig
 from sealflow.workflow.workflow import Workflow
@@ -42,6 +44,7 @@ class SubworkflowNode(BaseNode):
                 hint="Copy it into the folder",
                 path="file",
             )
+        self._check_writers(path, self.folder)
         workflow = Workflow.load(path)
         wanted = [config.output] if config.output is not None else workflow.end_nodes()
         if config.output is not None and config.output not in workflow.end_nodes():
@@ -52,3 +55,15 @@ class SubworkflowNode(BaseNode):
             )
         outputs = await context.run_nested(workflow, context.input)
         return outputs[wanted[0]] if len(wanted) == 1 else outputs
+
+    @staticmethod
+    def _check_writers(path: Path, folder: Path) -> None:
+        """Refuse a file that another user may change, as a module beside the workflow file is refused."""
+        for place in (path, *path.parents):
+            if place == folder:
+                return
+            writer = find_writer(place) if place.exists() else None
+            if writer is not None:
+                raise WorkflowError(
+                    f"the workflow file is not used: {writer[0]}", hint=writer[1], path="file"
+                )
