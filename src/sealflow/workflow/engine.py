@@ -260,23 +260,24 @@ class _Run:
 
     async def _tried(self, node: BaseNode, run: NodeRun, inputs: dict[str, Any]) -> Outputs:
         """Return what the node gives, tried as often as its retry policy says."""
-        outputs = Outputs()
-        named = self._named_data(node)
         try:
+            if node.retry.attempts == 1:  # most nodes: a retrying object would take longer than they do
+                return await self._once(node, run, inputs, 1)
             async for attempt in _retrying(node.retry):
                 with attempt:
-                    number = attempt.retry_state.attempt_number
-                    run.attempts = max(run.attempts, number)
-                    context = NodeContext(
-                        node, self._scope, inputs, self._resources, number, named, self._run_nested
-                    )
-                    async with asyncio.timeout(node.timeout):
-                        outputs = await node.execute(context)
-                    check_data(outputs, f"the output of the node {node.name!r}")
+                    return await self._once(node, run, inputs, attempt.retry_state.attempt_number)
         except Retry as request:
             # Not in a local variable: this frame is in the error's traceback.
             return _checked(request.outputs, node)
-        return outputs
+        raise AssertionError("retrying ends with a result or an error")
+
+    async def _once(self, node: BaseNode, run: NodeRun, inputs: dict[str, Any], number: int) -> Outputs:
+        run.attempts = max(run.attempts, number)
+        context = NodeContext(
+            node, self._scope, inputs, self._resources, number, self._named_data(node), self._run_nested
+        )
+        async with asyncio.timeout(node.timeout):
+            return _checked(await node.execute(context), node)
 
     async def _for_each(self, node: BaseNode, run: NodeRun, inputs: dict[str, Any]) -> Outputs:
         """Run the node once for each item, and return a list for each port, in the order of the items."""
