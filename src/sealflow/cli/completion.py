@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from typing import TYPE_CHECKING
 
 import click
-from click.shell_completion import CompletionItem, ShellComplete, get_completion_class
 
 from sealflow.cli.terminal import clean, echo_exactly
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 _VARIABLE = "_SEALFLOW_COMPLETE"
 _MOST_NAMES = 500
@@ -24,6 +27,8 @@ def completion(shell: str) -> None:
     fish: run once
           sealflow completion fish > ~/.config/fish/completions/sealflow.fish
     """  # noqa: D301 - click's mark for lines that stay as they are
+    from click.shell_completion import ShellComplete, get_completion_class
+
     kind = get_completion_class(shell)
     assert kind is not None
     # The base class: bash's own would start a bash to ask for its version.
@@ -32,6 +37,8 @@ def completion(shell: str) -> None:
 
 def complete_secrets(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return the names of secrets that begin with ``incomplete``. No key is read, and nothing is printed."""
+    from click.shell_completion import CompletionItem
+
     from sealflow.model.names import is_name
     from sealflow.settings import Settings
     from sealflow.stores.select import open_registry

@@ -9,7 +9,6 @@ import os
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -90,6 +89,8 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _run_editor(file: Path) -> None:
     """Run the editor, without our keys in its environment; SealflowError where it fails."""
+    import subprocess
+
     command = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi")
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("WORKFLOW_SECRETS_")

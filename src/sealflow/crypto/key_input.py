@@ -9,13 +9,16 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sealflow.crypto.master_key import KeyMaterial
 from sealflow.errors import InvalidMasterKeyError, SettingsError, attempt, without_locals
 from sealflow.settings import MASTER_KEY_COMMAND
+
+if TYPE_CHECKING:
+    import subprocess
 
 MAX_BYTES = 4096
 COMMAND_SECONDS = 60
@@ -74,6 +77,8 @@ def read_command(command: str) -> str:
     Its standard error is ours, its standard input is empty. Raises InvalidMasterKeyError, which never holds its output,
     when it fails, takes longer than 60 seconds, or prints more than 4 KiB; SettingsError for a command that cannot be run.
     """
+    import subprocess  # most processes run no command for their key
+
     with _lock:
         if command not in _read:
             words = _words(command)
@@ -102,6 +107,8 @@ def decode_key(content: bytes, where: str) -> str:
 
 
 def _run(words: list[str]) -> subprocess.CompletedProcess[bytes]:
+    import subprocess
+
     return subprocess.run(  # noqa: S603 - the owner names the program, in a variable
         words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=COMMAND_SECONDS, check=False
     )
